@@ -1,0 +1,4 @@
+//! fdclose.
+#![warn(missing_docs)]
+
+pub mod ids;
