@@ -127,7 +127,9 @@ impl FromStr for Inode {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse()? {
-            0 => Err(ParseIdError::OutOfRange("inode 0 means that a socket has no descriptor: nothing to close")),
+            0 => Err(ParseIdError::OutOfRange(
+                "inode 0 means that a socket has no descriptor: nothing to close",
+            )),
             n => Ok(Self(n)),
         }
     }

@@ -2,3 +2,5 @@
 #![warn(missing_docs)]
 
 pub mod ids;
+pub mod kind;
+pub mod net;
