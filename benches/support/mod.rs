@@ -1,0 +1,8 @@
+//! What the benchmarks share.
+
+pub(crate) mod cc;
+pub(crate) mod peers;
+pub(crate) mod report;
+pub(crate) mod stats;
+mod sys;
+pub(crate) mod victim;
