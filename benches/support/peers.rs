@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -9,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, poll};
-use std::os::fd::AsFd;
 
 use super::sys;
 use super::victim::{Leak, Victim};
@@ -68,7 +68,7 @@ impl Peers {
         command.stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(printed);
         victim.take_gap()?;
         let (wall, status) = timed(&mut command)?;
-        let pause = victim.take_gap()?;
+        let pause = victim.take_gap().with_context(|| format!("after {command:?}"))?;
         if let Some(file) = victim.descriptor(&leak)? {
             bail!(
                 "{command:?} ended with {status} and left descriptor {} open ({}); it printed:\n{}",

@@ -58,6 +58,16 @@ pub(crate) fn print(measured: &[Measured]) {
     print_medians(&rows);
     print_spread(&rows);
     print_verdicts(&rows);
+    if rows.iter().any(too_noisy) {
+        println!(
+            "\nWARNING  the machine is busy: nobody's pause is more than half of the floor's, and the figures mean little"
+        );
+    }
+}
+
+/// Whether the spinning thread lost its CPU about as much to others as to the floor.
+fn too_noisy(row: &Row) -> bool {
+    row.work == PAUSE && ratio(row.nobody, row.floor).is_some_and(|ratio| ratio > 0.5)
 }
 
 fn row(work: &'static str, measured: &Measured, figure: fn(&Samples) -> &Vec<Duration>) -> Row {
