@@ -4,3 +4,4 @@
 pub mod ids;
 pub mod kind;
 pub mod net;
+pub mod proc;

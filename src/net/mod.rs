@@ -1,5 +1,14 @@
 //! Sockets as the kernel tells of them: states, endpoints, tables.
 
+mod endpoint;
+mod error;
+mod lines;
+mod row;
 mod state;
+mod table;
 
+pub use endpoint::{Endpoint, UnixName};
+pub use error::NetError;
+pub use row::SocketInfo;
 pub use state::{ParseStateError, TcpState};
+pub use table::{Protocols, SocketTable};

@@ -1,0 +1,12 @@
+//! Why sockets could not be read.
+
+use crate::proc::ProcError;
+
+/// Why sockets could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// `/proc` would not tell.
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+}

@@ -1,0 +1,175 @@
+//! The socket tables of a process's network namespace, from `/proc/PID/net`.
+
+use std::fs::File;
+
+use super::endpoint::{Endpoint, UnixName};
+use super::error::NetError;
+use super::lines::each_line;
+use super::row::{SocketInfo, parse_inet, parse_unix};
+use crate::ids::{Inode, Tid};
+use crate::kind::Kind;
+use crate::proc::{ProcError, Process};
+
+/// Which tables to read. Each costs time in proportion to the sockets in it, whoever owns them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protocols {
+    /// TCP, v4 and v6.
+    pub tcp: bool,
+    /// UDP, v4 and v6.
+    pub udp: bool,
+    /// Unix-domain sockets.
+    pub unix: bool,
+}
+
+impl Protocols {
+    /// All of them.
+    pub const ALL: Self = Self { tcp: true, udp: true, unix: true };
+    /// TCP alone.
+    pub const TCP: Self = Self { tcp: true, udp: false, unix: false };
+
+    /// The tables and the kind of what is in them, those the kernel alone writes first.
+    fn tables(self) -> impl Iterator<Item = (&'static [u8], Kind)> {
+        let tcp: &[(&[u8], Kind)] = if self.tcp { &[(b"tcp", Kind::Tcp), (b"tcp6", Kind::Tcp)] } else { &[] };
+        let udp: &[(&[u8], Kind)] = if self.udp { &[(b"udp", Kind::Udp), (b"udp6", Kind::Udp)] } else { &[] };
+        let unix: &[(&[u8], Kind)] = if self.unix { &[(b"unix", Kind::Unix)] } else { &[] };
+        tcp.iter().chain(udp).chain(unix).copied()
+    }
+}
+
+/// The sockets of a network namespace. Not a snapshot: the kernel writes a page at a time, and a socket that
+/// changes its state meanwhile may be in it twice or not at all.
+///
+/// What it says about TCP and UDP is the kernel's word. A row about a Unix socket may be made up by whoever
+/// may bind one (its path is written raw, newlines included); where two rows disagree, neither is believed.
+#[derive(Debug, Default)]
+pub struct SocketTable {
+    rows: Vec<SocketInfo>,
+    /// Inode and place in `rows`, sorted; rows without an inode are not in it.
+    by_inode: Vec<(Inode, usize)>,
+    skipped: usize,
+}
+
+impl SocketTable {
+    /// Reads the tables of the network namespace `process` is in. A socket it brought along from another
+    /// namespace is not among them (setns(2), SCM_RIGHTS).
+    ///
+    /// # Errors
+    /// If the process is gone, or `/proc` would not tell. A table the kernel does not have (IPv6 off) is no
+    /// error.
+    pub fn read(process: &Process, protocols: Protocols) -> Result<Self, NetError> {
+        // A leader that has ended is in no namespace any more.
+        Self::read_thread(process, process.living_thread()?, protocols)
+    }
+
+    /// As [`SocketTable::read`], for the network namespace of one thread.
+    ///
+    /// # Errors
+    /// As [`SocketTable::read`].
+    pub fn read_thread(process: &Process, tid: Tid, protocols: Protocols) -> Result<Self, NetError> {
+        let mut table = Self::default();
+        let mut absent = false;
+        for (name, kind) in protocols.tables() {
+            match process.open_net(tid, name)? {
+                Some(file) => {
+                    table.add(file, kind).map_err(|error| {
+                        let path = format!("task/{tid}/net/{}", name.escape_ascii());
+                        ProcError::from_io(error, process.path(path.as_bytes()))
+                    })?;
+                }
+                None => absent = true,
+            }
+        }
+        // A thread that ended has no tables either.
+        if absent && !process.lives(tid)? {
+            let path = process.path(format!("task/{tid}/net").as_bytes());
+            return Err(ProcError::Gone { path }.into());
+        }
+        table.index();
+        Ok(table)
+    }
+
+    /// What the tables say about the socket `inode`.
+    #[must_use]
+    pub fn get(&self, inode: Inode) -> Option<&SocketInfo> {
+        let at = self.by_inode.partition_point(|(other, _)| *other < inode);
+        let (found, row) = self.by_inode.get(at)?;
+        if *found == inode { self.rows.get(*row) } else { None }
+    }
+
+    /// Every row, those without an inode (TIME-WAIT, orphaned) included.
+    pub fn iter(&self) -> impl Iterator<Item = &SocketInfo> {
+        self.rows.iter()
+    }
+
+    /// The sockets of a kind with these two ends, v4-mapped addresses taken as v4: whether a connection still
+    /// exists when its inode is gone, as with the orphans a `close` leaves.
+    pub fn connections<'a>(
+        &'a self,
+        kind: Kind,
+        local: &Endpoint,
+        peer: &Endpoint,
+    ) -> impl Iterator<Item = &'a SocketInfo> + use<'a> {
+        let (local, peer) = (local.canonical(), peer.canonical());
+        let both_inet = local.is_some() && peer.is_some();
+        self.rows.iter().filter(move |row| {
+            both_inet
+                && row.kind == kind
+                && row.local.canonical() == local
+                && row.peer.as_ref().and_then(Endpoint::canonical) == peer
+        })
+    }
+
+    /// How many lines were no rows: the rest of Unix-socket paths with newlines in them, or a format this
+    /// version does not know.
+    #[must_use]
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    fn add(&mut self, file: File, kind: Kind) -> std::io::Result<()> {
+        let mut header = true;
+        each_line(file, |line| {
+            if std::mem::take(&mut header) {
+                return;
+            }
+            let row = line.and_then(|line| match kind {
+                Kind::Unix => parse_unix(line),
+                _ => parse_inet(line, kind),
+            });
+            match row {
+                Some(row) => self.rows.push(row),
+                None => self.skipped += 1,
+            }
+        })
+    }
+
+    /// Builds the index, and takes away what two rows of one socket do not agree on.
+    ///
+    /// A made-up row about a Unix socket that exists shows as a second row with the same inode: which is true
+    /// can't be told. One about a TCP or UDP socket does nothing, as their rows come first. What is left are
+    /// made-up rows about sockets in none of these tables; sock_diag(7) can't be fooled that way.
+    fn index(&mut self) {
+        self.by_inode = self
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| row.inode != Inode(0))
+            .map(|(at, row)| (row.inode, at))
+            .collect();
+        self.by_inode.sort_unstable();
+        for pair in self.by_inode.windows(2) {
+            let [(inode, one), (other_inode, other)] = *pair else { continue };
+            let unix = self.rows[one].kind == Kind::Unix && self.rows[other].kind == Kind::Unix;
+            if inode == other_inode && unix && self.rows[one] != self.rows[other] {
+                for row in [one, other] {
+                    self.rows[row].state = None;
+                    self.rows[row].local = Endpoint::Unix(UnixName::Unnamed);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

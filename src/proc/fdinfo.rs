@@ -1,0 +1,155 @@
+//! `/proc/PID/fdinfo/FD`: offset, flags, and what the file's own driver adds (proc_pid_fdinfo(5)).
+
+use super::error::Malformed;
+use super::text::{decimal, lines, number, split_once, words};
+use crate::ids::{Fd, Inode};
+
+/// What `fdinfo` says about a descriptor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FdInfo {
+    /// Offset, in bytes; negative for some devices.
+    pub pos: i64,
+    /// Flags of open(2), O_CLOEXEC among them although it is the descriptor's own.
+    pub flags: u32,
+    /// Number of the mount the file lies on (3.15).
+    pub mnt_id: Option<u64>,
+    /// Inode number of the file, in its own file system (5.14).
+    pub ino: Option<Inode>,
+    /// Number of an eventfd, unlike for every other (5.2).
+    pub eventfd_id: Option<u64>,
+    /// What an epoll instance watches; empty for any other file.
+    pub watched: Vec<Watched>,
+}
+
+/// One descriptor an epoll(7) instance watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// The number it had when it was added. If the file was then closed but lives on through a copy, the
+    /// number may by now be free or another file's: `ino` tells.
+    pub fd: Fd,
+    /// Inode number of the watched file (4.13).
+    pub ino: Option<Inode>,
+}
+
+impl FdInfo {
+    /// Reads the text of an `fdinfo` file. Unknown lines are skipped.
+    ///
+    /// # Errors
+    /// If the two lines every kernel writes, `pos` and `flags`, are missing, or a known line is broken.
+    pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
+        let (mut pos, mut flags) = (None, None);
+        let (mut mnt_id, mut ino, mut eventfd_id) = (None, None, None);
+        let mut watched = Vec::new();
+        for line in lines(text) {
+            let Some((key, value)) = split_once(line, b':') else { continue };
+            let value = value.trim_ascii();
+            match key {
+                // The driver's lines come after the kernel's own and may carry names; the first of a key counts.
+                b"pos" if pos.is_none() => pos = Some(signed(value).ok_or(Malformed("pos"))?),
+                b"flags" if flags.is_none() => {
+                    let octal = number(value, 8).and_then(|flags| flags.try_into().ok());
+                    flags = Some(octal.ok_or(Malformed("flags"))?);
+                }
+                b"mnt_id" if mnt_id.is_none() => {
+                    mnt_id = Some(decimal(value).ok_or(Malformed("mnt_id"))?);
+                }
+                b"ino" if ino.is_none() => ino = Some(Inode(decimal(value).ok_or(Malformed("ino"))?)),
+                b"eventfd-id" if eventfd_id.is_none() => {
+                    eventfd_id = Some(decimal(value).ok_or(Malformed("eventfd-id"))?);
+                }
+                b"tfd" => watched.push(Watched::parse(value).ok_or(Malformed("tfd"))?),
+                _ => {}
+            }
+        }
+        Ok(Self {
+            pos: pos.ok_or(Malformed("no pos line"))?,
+            flags: flags.ok_or(Malformed("no flags line"))?,
+            mnt_id,
+            ino,
+            eventfd_id,
+            watched,
+        })
+    }
+}
+
+impl Watched {
+    /// `5 events: 19 data: 5  pos:0 ino:61af sdev:7`, the last three since 4.13, in hexadecimal.
+    fn parse(value: &[u8]) -> Option<Self> {
+        let mut rest = words(value);
+        let fd = Fd::new(decimal(rest.next()?)?)?;
+        let ino = match rest.find_map(|word| word.strip_prefix(b"ino:")) {
+            Some(hex) => Some(Inode(number(hex, 16)?)),
+            None => None,
+        };
+        Some(Self { fd, ino })
+    }
+}
+
+fn signed(text: &[u8]) -> Option<i64> {
+    match text.strip_prefix(b"-") {
+        Some(digits) => 0i64.checked_sub_unsigned(decimal(digits)?),
+        None => decimal(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn watched(fd: i32, ino: Option<u64>) -> Watched {
+        Watched { fd: Fd::new(fd).unwrap(), ino: ino.map(Inode) }
+    }
+
+    #[test]
+    fn reads_what_kernels_write() {
+        let info = FdInfo::parse(
+            b"pos:\t-1\nflags:\t02004002\nmnt_id:\t15\nino:\t1057\neventfd-count: 7\n\
+            eventfd-id: 21\neventfd-semaphore: 0\n",
+        );
+        let info = info.unwrap();
+        assert_eq!((info.pos, info.flags, info.mnt_id), (-1, 0o2_004_002, Some(15)));
+        assert_eq!((info.ino, info.eventfd_id), (Some(Inode(1057)), Some(21)));
+
+        let info = FdInfo::parse(
+            b"pos:\t0\nflags:\t02\nmnt_id:\t15\nino:\t1057\n\
+            tfd:        5 events:       19 data:                5  pos:0 ino:61af sdev:7\n\
+            tfd:       12 events: 80000001 data: ffffffffffffffff  pos:0 ino:a7f8 sdev:8\n",
+        );
+        assert_eq!(info.unwrap().watched, [watched(5, Some(0x61af)), watched(12, Some(0xa7f8))]);
+
+        let old = FdInfo::parse(b"pos:\t0\nflags:\t02\ntfd:        5 events:       19 data:      5\n");
+        let old = old.unwrap();
+        assert_eq!((old.watched, old.mnt_id, old.ino), (vec![watched(5, None)], None, None));
+    }
+
+    #[test]
+    fn broken_lines_are_named() {
+        for (text, what) in [
+            (&b"flags:\t02\n"[..], "no pos line"),
+            (b"pos:\t0\n", "no flags line"),
+            (b"pos:\t-\nflags:\t02\n", "pos"),
+            (b"pos:\t9223372036854775808\nflags:\t02\n", "pos"),
+            (b"pos:\t0\nflags:\t08\n", "flags"),
+            (b"pos:\t0\nflags:\t02\ntfd: -1 events: 1\n", "tfd"),
+            (b"pos:\t0\nflags:\t02\ntfd: 1 ino:xyz\n", "tfd"),
+        ] {
+            assert_eq!(FdInfo::parse(text), Err(Malformed(what)));
+        }
+        assert_eq!(FdInfo::parse(b"pos:\t-9223372036854775808\nflags:\t0\n").unwrap().pos, i64::MIN);
+    }
+
+    #[test]
+    fn a_drivers_line_can_not_replace_the_kernels() {
+        let info = FdInfo::parse(b"pos:\t0\nflags:\t02\nino:\t1\nino:\t2\nflags:\tx\n").unwrap();
+        assert_eq!((info.ino, info.flags), (Some(Inode(1)), 2));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _parsed_or_refused = FdInfo::parse(&[b"pos:\t0\nflags:\t02\n", &bytes[..]].concat());
+            let _parsed_or_refused = FdInfo::parse(&bytes);
+        }
+    }
+}

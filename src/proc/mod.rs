@@ -1,0 +1,38 @@
+//! Readers of `/proc`. Parsing is pure, from bytes to values; the root can be another directory in tests.
+//!
+//! Everything a target can influence (names, paths, lengths) is taken as bytes, bounded, and never trusted to
+//! be text.
+
+mod auxv;
+mod dirents;
+mod error;
+mod fd_dir;
+mod fd_target;
+mod fdinfo;
+mod file;
+mod maps;
+mod name;
+mod process;
+mod procfs;
+mod stat;
+mod status;
+mod sys;
+mod syscall;
+pub(crate) mod text;
+
+pub use auxv::WordSize;
+pub use error::{Malformed, ProcError};
+pub use fd_dir::FdDir;
+pub use fd_target::FdTarget;
+pub use fdinfo::{FdInfo, Watched};
+pub use maps::Mapping;
+pub use process::Process;
+pub use procfs::Procfs;
+pub use stat::Stat;
+pub use status::{Seccomp, SignalMasks, Status, Uids};
+pub use syscall::InSyscall;
+
+#[cfg(test)]
+mod fake_tests;
+#[cfg(test)]
+mod live_tests;

@@ -1,0 +1,95 @@
+//! The root of `/proc`: which processes there are.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::signal::kill;
+use nix::sys::stat::Mode;
+
+use super::dirents::each_number;
+use super::error::ProcError;
+use super::process::Process;
+use crate::ids::{Pid, Tid};
+
+/// Where the host's is mounted.
+const HOST: &str = "/proc";
+
+/// A mount of procfs, or in tests a directory that looks like one.
+#[derive(Debug, Clone)]
+pub struct Procfs {
+    root: Arc<Path>,
+}
+
+impl Procfs {
+    /// The one of this host, or container.
+    #[must_use]
+    pub fn host() -> Self {
+        Self::at(Path::new(HOST))
+    }
+
+    /// Another one.
+    #[must_use]
+    pub fn at(root: impl AsRef<Path>) -> Self {
+        Self { root: Arc::from(root.as_ref()) }
+    }
+
+    /// Every process this user may see, ascending.
+    ///
+    /// # Errors
+    /// If the directory can't be read.
+    pub fn pids(&self) -> Result<Vec<Pid>, ProcError> {
+        let mut pids = Vec::new();
+        open_dir(&self.root)
+            .and_then(|dir| each_number(dir.as_fd(), |pid| pids.extend(Pid::new(pid))))
+            .map_err(|errno| ProcError::Io { path: self.root.to_path_buf(), source: errno.into() })?;
+        Ok(pids)
+    }
+
+    /// The process `pid`, as a user names it.
+    ///
+    /// # Errors
+    /// [`ProcError::Gone`] if there is none, [`ProcError::NotAProcess`] if it is another process's thread,
+    /// [`ProcError::Hidden`] if this user may not see it.
+    pub fn open(&self, pid: Pid) -> Result<Process, ProcError> {
+        let process = self.open_listed(pid)?;
+        // A thread's number has a directory too, though none that is listed.
+        let leader = process.status()?.tgid;
+        if leader == pid {
+            return Ok(process);
+        }
+        Err(match Tid::new(pid.as_raw()) {
+            Some(tid) => ProcError::NotAProcess { tid, process: leader },
+            None => ProcError::Gone { path: self.path(pid) },
+        })
+    }
+
+    /// The process `pid`, which [`Procfs::pids`] has just listed: not checked to be a process.
+    ///
+    /// # Errors
+    /// [`ProcError::Gone`] if it is no more.
+    pub fn open_listed(&self, pid: Pid) -> Result<Process, ProcError> {
+        match open_dir(&self.path(pid)) {
+            Ok(dir) => Ok(Process::new(dir, Arc::clone(&self.root), pid)),
+            Err(Errno::ENOENT) if self.is_hidden(pid) => Err(ProcError::Hidden { path: self.path(pid) }),
+            Err(errno) => Err(ProcError::from_errno(errno, self.path(pid))),
+        }
+    }
+
+    /// With the mount option hidepid=2 other users' processes look as if there were none. kill(2) tells the
+    /// truth about the host's own numbers.
+    fn is_hidden(&self, pid: Pid) -> bool {
+        &*self.root == Path::new(HOST)
+            && matches!(kill(nix::unistd::Pid::from_raw(pid.as_raw()), None), Ok(()) | Err(Errno::EPERM))
+    }
+
+    fn path(&self, pid: Pid) -> PathBuf {
+        self.root.join(pid.to_string())
+    }
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}

@@ -1,0 +1,79 @@
+//! The three system calls no safe wrapper offers without an allocation each time.
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::NixPath;
+use nix::errno::Errno;
+
+use crate::ids::Pid;
+
+/// Longest link text. The kernel builds it in PATH_MAX (4,096) bytes, its end mark included, and fails with
+/// ENAMETOOLONG beyond (`do_proc_readlink`, fs/proc/base.c), so nothing is ever cut off at this length.
+const LINK_MAX: usize = 4096;
+
+/// Room for one link text, not cleared before use.
+pub(super) struct LinkBuf([MaybeUninit<u8>; LINK_MAX]);
+
+impl LinkBuf {
+    pub(super) const fn new() -> Self {
+        Self([MaybeUninit::uninit(); LINK_MAX])
+    }
+}
+
+/// readlinkat(2) into a caller's buffer. ENAMETOOLONG if the text might have been cut off.
+pub(super) fn readlinkat<'b, P: NixPath + ?Sized>(
+    dir: BorrowedFd<'_>,
+    name: &P,
+    buf: &'b mut LinkBuf,
+) -> Result<&'b [u8], Errno> {
+    // SAFETY: `name` is NUL-terminated, and the kernel writes at most LINK_MAX bytes into `buf`, which holds
+    // that many and is borrowed for the call.
+    let written = name.with_nix_path(|name| unsafe {
+        libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buf.0.as_mut_ptr().cast(), LINK_MAX)
+    })?;
+    let written = usize::try_from(written).map_err(|_| Errno::last())?;
+    if written >= LINK_MAX {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    // SAFETY: the call succeeded, so the kernel has written the first `written` bytes, and `written` is below
+    // the buffer's length.
+    Ok(unsafe { std::slice::from_raw_parts(buf.0.as_ptr().cast(), written) })
+}
+
+/// Bytes asked for by one getdents64: some 340 descriptors.
+const DIR_BUF: usize = 8192;
+
+/// Room for directory entries, not cleared before use, aligned as the kernel's records are.
+#[repr(align(8))]
+pub(super) struct DirBuf([MaybeUninit<u8>; DIR_BUF]);
+
+impl DirBuf {
+    pub(super) const fn new() -> Self {
+        Self([MaybeUninit::uninit(); DIR_BUF])
+    }
+}
+
+/// getdents64(2): the next records of a directory; empty at its end.
+pub(super) fn getdents64<'b>(dir: BorrowedFd<'_>, buf: &'b mut DirBuf) -> Result<&'b [u8], Errno> {
+    // SAFETY: the kernel writes at most DIR_BUF bytes into `buf`, which holds that many and is borrowed for
+    // the call.
+    let written =
+        unsafe { libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buf.0.as_mut_ptr(), DIR_BUF) };
+    let written = usize::try_from(written).map_err(|_| Errno::last())?;
+    // SAFETY: the call succeeded, so the kernel has written the first `written` bytes, at most DIR_BUF.
+    Ok(unsafe { std::slice::from_raw_parts(buf.0.as_ptr().cast(), written) })
+}
+
+/// pidfd_open(2), Linux 5.3. Close-on-exec by itself.
+pub(super) fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
+    let flags: libc::c_uint = 0;
+    // SAFETY: takes two numbers and touches no memory of ours.
+    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), flags) };
+    match i32::try_from(raw) {
+        // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+        Ok(raw) if raw >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(raw) }),
+        _ => Err(Errno::last()),
+    }
+}
