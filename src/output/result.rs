@@ -1,0 +1,166 @@
+//! What was done, for people: a line, or a table and a line.
+
+use std::io::{self, Write};
+
+use super::Layout;
+use super::sanitize::bounded;
+use super::table::{self, Row};
+use super::units::{Count, Counted, Micros};
+use crate::report::{ActionReport, ConnectionFate, HolderReport, Outcome, ProcessReport, TargetReport};
+
+/// More rows than this are shown only to those who ask for more words.
+const MANY: usize = 40;
+/// More holders of one file than this are only counted.
+const MANY_HOLDERS: usize = 8;
+/// The columns of a name or path in a sentence.
+const NAME_WIDTH: usize = 60;
+
+/// Writes the result of an action: for one descriptor a sentence, for more a table and a sum. The reasons of
+/// what went wrong are not here but in [`super::failures`].
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write(report: &ActionReport, verbose: bool, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+    match report.targets.as_slice() {
+        [] => Ok(()),
+        [target] => {
+            let (verb, done) = verb(report);
+            if target.outcome.is_trouble() {
+                // Which and why is told with the failures.
+                let style = layout.palette.outcome(target.outcome);
+                write!(out, "{verb} {done} of 1: {style}{}{style:#}", target.outcome.name())?;
+                return write_pause(report, "paused", out);
+            }
+            write!(out, "{verb} {done} of 1: {}", Described(target))?;
+            if target.outcome == Outcome::Gone {
+                write!(out, "; gone by itself")?;
+            }
+            write_connection(target, layout, out)?;
+            write_pause(report, "paused", out)?;
+            write_holders(target, false, out)
+        }
+        targets => write_many(report, targets, verbose, layout, out),
+    }
+}
+
+fn write_many(
+    report: &ActionReport,
+    targets: &[TargetReport],
+    verbose: bool,
+    layout: &Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let shown = if verbose { targets.len() } else { targets.len().min(MANY) };
+    let rows: Vec<Row<'_>> = targets[..shown].iter().map(Row::from).collect();
+    table::write(&rows, layout, out)?;
+    if shown < targets.len() {
+        writeln!(out, "... and {} more (-v shows all)", Count(targets.len() - shown))?;
+    }
+    let (verb, done) = verb(report);
+    let mut pids: Vec<_> = targets.iter().map(|target| target.pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    let whose = Counted(pids.len(), "process");
+    write!(out, "{verb} {} of {} of {whose}", Count(done), Counted(targets.len(), "descriptor"))?;
+    let counts = report.summary;
+    let others = [
+        (Outcome::Gone, counts.gone),
+        (Outcome::Changed, counts.changed),
+        (Outcome::Refused, counts.refused),
+        (Outcome::Failed, counts.failed),
+    ];
+    for (outcome, count) in others.into_iter().filter(|(_, count)| *count > 0) {
+        let style = layout.palette.outcome(outcome);
+        write!(out, ", {style}{} {}{style:#}", Count(count), outcome.name())?;
+    }
+    let fate = |wanted| {
+        let done = targets.iter().filter(|target| target.outcome == Outcome::Done);
+        done.filter(|target| target.connection == wanted).count()
+    };
+    let (ended, remain) = (fate(ConnectionFate::Ended), fate(ConnectionFate::Remains));
+    if ended > 0 {
+        write!(out, "; {} ended", Counted(ended, "connection"))?;
+    }
+    if remain > 0 {
+        let style = layout.palette.notable;
+        let verb = if remain == 1 { "remains" } else { "remain" };
+        write!(out, "; {style}{} {verb}{style:#}", Counted(remain, "connection"))?;
+    }
+    write_pause(report, "longest pause", out)?;
+    let held = |target: &&TargetReport| target.outcome == Outcome::Done && !target.holders.is_empty();
+    targets[..shown].iter().filter(held).try_for_each(|target| write_holders(target, true, out))
+}
+
+/// The word for what was done, and how often it was.
+fn verb(report: &ActionReport) -> (&'static str, usize) {
+    if report.dry_run { ("would close", report.summary.would_do) } else { ("closed", report.summary.done) }
+}
+
+fn write_connection(target: &TargetReport, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+    let (style, word) = match (target.outcome, target.connection) {
+        (Outcome::Done, ConnectionFate::Ended) => (layout.palette.good, "connection ended"),
+        (Outcome::Done, ConnectionFate::Remains) => (layout.palette.notable, "connection remains"),
+        _ => return Ok(()),
+    };
+    write!(out, "; {style}{word}{style:#}")
+}
+
+/// The end of the sentence: how long the target stood still.
+fn write_pause(report: &ActionReport, word: &str, out: &mut dyn Write) -> io::Result<()> {
+    match report.processes.iter().filter(|process| process.stops > 0).map(longest).max() {
+        Some(pause) => writeln!(out, "; {word} {}", Micros(pause)),
+        None => writeln!(out),
+    }
+}
+
+fn longest(process: &ProcessReport) -> u64 {
+    process.paused_us_max
+}
+
+/// Who still has the file.
+fn write_holders(target: &TargetReport, named: bool, out: &mut dyn Write) -> io::Result<()> {
+    let Some((last, others)) = target.holders[..target.holders.len().min(MANY_HOLDERS)].split_last() else {
+        return Ok(());
+    };
+    write!(out, "  ")?;
+    if named {
+        write!(out, "what was {} is ", Described(target))?;
+    }
+    write!(out, "still held by ")?;
+    for holder in others {
+        write_holder(holder, out)?;
+        write!(out, ", ")?;
+    }
+    write_holder(last, out)?;
+    match target.holders.len().saturating_sub(MANY_HOLDERS) {
+        0 => writeln!(out),
+        more => writeln!(out, " and {} more", Count(more)),
+    }
+}
+
+fn write_holder(holder: &HolderReport, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "{} ({}) fd {}", bounded(holder.comm.as_bytes(), NAME_WIDTH), holder.pid, holder.fd)
+}
+
+/// A descriptor in a sentence: `fd 12 of nginx (1234), CLOSE-WAIT 127.0.0.1:8888 -> 127.0.0.1:49416`.
+pub(super) struct Described<'a>(pub(super) &'a TargetReport);
+
+impl std::fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let target = self.0;
+        let comm = bounded(target.comm.as_bytes(), NAME_WIDTH);
+        write!(f, "fd {} of {comm} ({}), ", target.fd, target.pid)?;
+        match (target.local, target.state) {
+            (Some(local), state) => {
+                f.write_str(state.map_or(target.kind.name(), crate::net::TcpState::name))?;
+                write!(f, " {local}")?;
+                target.peer.map_or(Ok(()), |peer| write!(f, " -> {peer}"))
+            }
+            (None, _) => {
+                write!(f, "{} {}", target.kind, bounded(target.name.as_bytes(), NAME_WIDTH))?;
+                if target.deleted { f.write_str(" (deleted)") } else { Ok(()) }
+            }
+        }
+    }
+}

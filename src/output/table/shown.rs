@@ -1,0 +1,58 @@
+//! The last column: both ends of a connection, or a name.
+
+use std::borrow::Cow;
+
+use super::super::sanitize::{columns, keep_end, printable};
+use super::row::Row;
+
+/// A column is not squeezed below this: `-> 255.255.255.255:65535`.
+pub(super) const LEAST: usize = 24;
+
+/// How the last column of a row is laid out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shown<'a> {
+    /// On the row.
+    Beside(Cow<'a, str>),
+    /// The near end on the row, the far end under it.
+    Stacked(String, String),
+    /// On lines of its own.
+    Below(Vec<String>),
+}
+
+impl<'a> Shown<'a> {
+    /// Lays out the last column of `row`, which starts at column `before` of a terminal `width` wide.
+    pub(super) fn new(row: &Row<'a>, width: Option<usize>, before: usize, indent: usize) -> Self {
+        let text = whole(row);
+        let Some(width) = width else { return Self::Beside(text) };
+        let room = width.saturating_sub(before);
+        if columns(&text) <= room {
+            return Self::Beside(text);
+        }
+        let own_line = width.saturating_sub(indent).max(LEAST);
+        match (row.local, row.peer) {
+            (Some(local), Some(peer)) => {
+                let (near, far) = (local.to_string(), format!("-> {peer}"));
+                if near.len().max(far.len()) <= room {
+                    Self::Stacked(near, far)
+                } else if text.len() <= own_line {
+                    Self::Below(vec![text.into_owned()])
+                } else {
+                    Self::Below(vec![near, far])
+                }
+            }
+            (Some(_), None) => Self::Below(vec![text.into_owned()]),
+            (None, _) if room >= LEAST => Self::Beside(Cow::Owned(keep_end(&text, room).into_owned())),
+            (None, _) => Self::Below(vec![keep_end(&text, own_line).into_owned()]),
+        }
+    }
+}
+
+/// The last column if there is room for all of it.
+pub(super) fn whole<'a>(row: &Row<'a>) -> Cow<'a, str> {
+    match (row.local, row.peer) {
+        (Some(local), Some(peer)) => format!("{local} -> {peer}").into(),
+        (Some(local), None) => local.to_string().into(),
+        (None, _) if row.deleted => format!("{} (deleted)", printable(row.name)).into(),
+        (None, _) => printable(row.name),
+    }
+}

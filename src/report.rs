@@ -1,0 +1,289 @@
+//! What was found and done, in the shape of the JSON documents. Fields are added, never renamed; what is
+//! absent is `null`.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Serialize, Serializer};
+
+use crate::ids::{Fd, Inode, Pid};
+use crate::kind::Kind;
+use crate::net::TcpState;
+
+/// The version of both documents. It changes only when a reader of the old one could be misled.
+pub const SCHEMA: u32 = 1;
+
+/// Bytes from the system that are text by custom only: a comm, a path.
+///
+/// In JSON they are a string. What is not UTF-8 becomes U+FFFD there: JSON has no bytes, and a reader that
+/// needs them has the pid and the descriptor to ask the kernel with.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Text(Vec<u8>);
+
+impl Text {
+    /// The bytes as they came.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: Into<Vec<u8>>> From<T> for Text {
+    fn from(bytes: T) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// What became of one selected descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// The process or the descriptor was no longer there.
+    Gone,
+    /// The descriptor referred to something else by then. It was left alone.
+    Changed,
+    /// Not tried: not allowed, or not without `--force`.
+    Refused,
+    /// Tried, and did not work.
+    Failed,
+    /// A dry run: it would have been tried.
+    WouldDo,
+}
+
+impl Outcome {
+    /// The word in tables and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Gone => "gone",
+            Self::Changed => "changed",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::WouldDo => "would-do",
+        }
+    }
+
+    /// Whether it has to be told of even with `--quiet`.
+    #[must_use]
+    pub const fn is_trouble(self) -> bool {
+        matches!(self, Self::Changed | Self::Refused | Self::Failed)
+    }
+}
+
+/// What became of the connection behind a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectionFate {
+    /// The kernel no longer has it.
+    Ended,
+    /// It is still there.
+    Remains,
+    /// There was none, or nothing was done.
+    NotApplicable,
+}
+
+/// A process that still has a descriptor to the same file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HolderReport {
+    /// The process.
+    pub pid: Pid,
+    /// Its name.
+    pub comm: Text,
+    /// Its descriptor.
+    pub fd: Fd,
+}
+
+/// One selected descriptor and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetReport {
+    /// The process.
+    pub pid: Pid,
+    /// Its name.
+    pub comm: Text,
+    /// The descriptor.
+    pub fd: Fd,
+    /// What it referred to, where that has an inode number of its own.
+    pub inode: Option<Inode>,
+    /// What sort of file.
+    pub kind: Kind,
+    /// What `/proc/PID/fd` showed, without the kernel's ` (deleted)`: a path, `socket:[N]`,
+    /// `anon_inode:[eventfd]`.
+    pub name: Text,
+    /// Whether the file's last name was removed.
+    pub deleted: bool,
+    /// The state of a TCP socket.
+    pub state: Option<TcpState>,
+    /// This end of an internet socket.
+    pub local: Option<SocketAddr>,
+    /// The other end, if connected.
+    pub peer: Option<SocketAddr>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether the descriptor is free now, as seen afterwards.
+    pub fd_freed: bool,
+    /// What became of the connection.
+    pub connection: ConnectionFate,
+    /// Who still has it, as seen afterwards.
+    pub holders: Vec<HolderReport>,
+    /// What went wrong and why, in one line.
+    pub error: Option<String>,
+    /// What to do about it, in one line.
+    pub hint: Option<String>,
+}
+
+/// What was done to one process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProcessReport {
+    /// The process.
+    pub pid: Pid,
+    /// Its name.
+    pub comm: Text,
+    /// How many threads were stopped at the most.
+    pub threads: usize,
+    /// How often it was stopped.
+    pub stops: u64,
+    /// The longest pause, in microseconds.
+    pub paused_us_max: u64,
+    /// All pauses together, in microseconds.
+    pub paused_us_total: u64,
+    /// Whether it runs on as it was. `false` is never expected.
+    pub restored: bool,
+}
+
+/// How many descriptors had which outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// All that were selected: the sum of the others.
+    pub matched: usize,
+    /// See [`Outcome::Done`].
+    pub done: usize,
+    /// See [`Outcome::Failed`].
+    pub failed: usize,
+    /// See [`Outcome::Refused`].
+    pub refused: usize,
+    /// See [`Outcome::Changed`].
+    pub changed: usize,
+    /// See [`Outcome::Gone`].
+    pub gone: usize,
+    /// See [`Outcome::WouldDo`].
+    pub would_do: usize,
+}
+
+impl Summary {
+    /// Counts `outcomes`.
+    pub fn of(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        let mut sum = Self::default();
+        for outcome in outcomes {
+            sum.matched += 1;
+            *match outcome {
+                Outcome::Done => &mut sum.done,
+                Outcome::Gone => &mut sum.gone,
+                Outcome::Changed => &mut sum.changed,
+                Outcome::Refused => &mut sum.refused,
+                Outcome::Failed => &mut sum.failed,
+                Outcome::WouldDo => &mut sum.would_do,
+            } += 1;
+        }
+        sum
+    }
+}
+
+/// The document of an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActionReport {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The command: `close`.
+    pub command: &'static str,
+    /// Whether nothing was to be touched.
+    pub dry_run: bool,
+    /// How: `close`.
+    pub method: &'static str,
+    /// Every selected descriptor.
+    pub targets: Vec<TargetReport>,
+    /// Every process that was stopped.
+    pub processes: Vec<ProcessReport>,
+    /// The counts.
+    pub summary: Summary,
+}
+
+impl ActionReport {
+    /// The document of the method `close`, with its summary.
+    #[must_use]
+    pub fn close(dry_run: bool, targets: Vec<TargetReport>, processes: Vec<ProcessReport>) -> Self {
+        let summary = Summary::of(targets.iter().map(|target| target.outcome));
+        Self { schema: SCHEMA, command: "close", dry_run, method: "close", targets, processes, summary }
+    }
+}
+
+/// One descriptor, as `list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FdReport {
+    /// The process.
+    pub pid: Pid,
+    /// Its name.
+    pub comm: Text,
+    /// Its effective user.
+    pub uid: Option<u32>,
+    /// The descriptor.
+    pub fd: Fd,
+    /// What it refers to, where that has an inode number of its own.
+    pub inode: Option<Inode>,
+    /// What sort of file.
+    pub kind: Kind,
+    /// As in [`TargetReport::name`].
+    pub name: Text,
+    /// Whether the file's last name was removed.
+    pub deleted: bool,
+    /// The state of a TCP socket.
+    pub state: Option<TcpState>,
+    /// This end of an internet socket.
+    pub local: Option<SocketAddr>,
+    /// The other end, if connected.
+    pub peer: Option<SocketAddr>,
+    /// Bytes received and not yet read; connections not yet accepted, for a listening socket.
+    pub recv_q: Option<u32>,
+    /// Bytes not yet acknowledged; the longest backlog, for a listening socket.
+    pub send_q: Option<u32>,
+    /// Milliseconds since the last segment either way.
+    pub idle_ms: Option<u64>,
+    /// The inode of the network namespace.
+    pub netns: Option<u64>,
+}
+
+/// The document of `list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListReport {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// `list`.
+    pub command: &'static str,
+    /// Every descriptor that matched.
+    pub fds: Vec<FdReport>,
+}
+
+impl ListReport {
+    /// The document around `fds`.
+    #[must_use]
+    pub fn new(fds: Vec<FdReport>) -> Self {
+        Self { schema: SCHEMA, command: "list", fds }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod sample;

@@ -1,0 +1,150 @@
+//! Reports for the tests of everything that shows them.
+
+use super::*;
+
+fn pid(raw: i32) -> Pid {
+    Pid::new(raw).unwrap()
+}
+
+fn fd(raw: i32) -> Fd {
+    Fd::new(raw).unwrap()
+}
+
+pub(crate) fn tcp_target() -> TargetReport {
+    TargetReport {
+        pid: pid(1234),
+        comm: "nginx".into(),
+        fd: fd(12),
+        inode: Some(Inode(43000)),
+        kind: Kind::Tcp,
+        name: "socket:[43000]".into(),
+        deleted: false,
+        state: Some(TcpState::CloseWait),
+        local: Some("127.0.0.1:8888".parse().unwrap()),
+        peer: Some("127.0.0.1:49416".parse().unwrap()),
+        outcome: Outcome::Done,
+        fd_freed: true,
+        connection: ConnectionFate::Ended,
+        holders: Vec::new(),
+        error: None,
+        hint: None,
+    }
+}
+
+pub(crate) fn file_target() -> TargetReport {
+    TargetReport {
+        fd: fd(3),
+        inode: None,
+        kind: Kind::File,
+        name: b"/var/log/nginx/\x1b[31mevil\xff.log".to_vec().into(),
+        deleted: true,
+        state: None,
+        local: None,
+        peer: None,
+        connection: ConnectionFate::NotApplicable,
+        ..tcp_target()
+    }
+}
+
+pub(crate) fn holder(raw_pid: i32, raw_fd: i32) -> HolderReport {
+    HolderReport { pid: pid(raw_pid), comm: "worker".into(), fd: fd(raw_fd) }
+}
+
+/// A descriptor of nginx that was refused, with the given number.
+pub(crate) fn refused_target(number: i32) -> TargetReport {
+    TargetReport {
+        fd: fd(number),
+        outcome: Outcome::Refused,
+        fd_freed: false,
+        connection: ConnectionFate::Remains,
+        error: Some("already traced by strace (777)".to_owned()),
+        hint: Some("end that tracer, or wait for it".to_owned()),
+        ..tcp_target()
+    }
+}
+
+pub(crate) fn process() -> ProcessReport {
+    ProcessReport {
+        pid: pid(1234),
+        comm: "nginx".into(),
+        threads: 8,
+        stops: 1,
+        paused_us_max: 143,
+        paused_us_total: 143,
+        restored: true,
+    }
+}
+
+pub(crate) fn list_fd() -> FdReport {
+    FdReport {
+        pid: pid(1234),
+        comm: "nginx".into(),
+        uid: Some(33),
+        fd: fd(12),
+        inode: Some(Inode(43000)),
+        kind: Kind::Tcp,
+        name: "socket:[43000]".into(),
+        deleted: false,
+        state: Some(TcpState::CloseWait),
+        local: Some("127.0.0.1:8888".parse().unwrap()),
+        peer: Some("127.0.0.1:49416".parse().unwrap()),
+        recv_q: Some(1),
+        send_q: Some(0),
+        idle_ms: Some(7_200_000),
+        netns: Some(4_026_531_840),
+    }
+}
+
+/// One of everything that is awkward to show.
+pub(crate) fn list_awkward() -> Vec<FdReport> {
+    let v4 = FdReport {
+        pid: pid(4_194_304),
+        comm: b"tmux: \x1b]0;x\x07srv".to_vec().into(),
+        fd: fd(1_048_575),
+        inode: Some(Inode(4_294_967_295)),
+        state: Some(TcpState::Established),
+        local: Some("192.168.100.100:50000".parse().unwrap()),
+        peer: Some("192.168.100.101:50000".parse().unwrap()),
+        idle_ms: Some(90_061_000),
+        ..list_fd()
+    };
+    let v6 = FdReport {
+        fd: fd(13),
+        local: Some("[2001:db8:85a3:1111:2222:8a2e:370:7334]:65535".parse().unwrap()),
+        peer: Some("[2001:db8:85a3:1111:2222:8a2e:370:7335]:65535".parse().unwrap()),
+        recv_q: Some(4_294_967_295),
+        ..list_fd()
+    };
+    let listen = FdReport {
+        fd: fd(6),
+        state: Some(TcpState::Listen),
+        local: Some("[::]:80".parse().unwrap()),
+        peer: None,
+        idle_ms: None,
+        ..list_fd()
+    };
+    let file = FdReport {
+        fd: fd(3),
+        inode: None,
+        kind: Kind::File,
+        name: b"/srv/a/very/long/path/that/goes/on/and/on/for/ever/\xe2\x80\xaeevil\xff\n/access.log"
+            .to_vec()
+            .into(),
+        deleted: true,
+        state: None,
+        local: None,
+        peer: None,
+        recv_q: None,
+        send_q: None,
+        idle_ms: None,
+        ..list_fd()
+    };
+    let eventfd = FdReport {
+        fd: fd(4),
+        kind: Kind::Eventfd,
+        name: "anon_inode:[eventfd]".into(),
+        deleted: false,
+        ..file.clone()
+    };
+    vec![list_fd(), v4, v6, listen, file, eventfd]
+}
