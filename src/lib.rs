@@ -1,11 +1,12 @@
 //! fdclose.
 #![warn(missing_docs)]
 
+pub mod cli;
 pub mod exit;
 pub mod ids;
 pub mod kind;
 pub mod net;
-pub mod proc;
 pub mod output;
+pub mod proc;
 pub mod report;
 pub mod selectors;

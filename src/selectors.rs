@@ -34,10 +34,12 @@ pub struct Selectors {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooBroad {
     /// No selector at all.
-    #[error("nothing is selected")]
+    #[error("nothing is selected: say which descriptors, for example --pid 1234 --inode 43000")]
     Nothing,
     /// Processes alone.
-    #[error("--pid or --comm alone would close every descriptor there: say --kind any if you mean that")]
+    #[error(
+        "--pid or --comm alone means every descriptor there: narrow it, or say --kind any if you mean that"
+    )]
     WholeProcess,
     /// `--fd` without a process: a number means something in one table only.
     #[error("--fd counts in one process's table: say which with --pid or --comm")]

@@ -151,16 +151,13 @@ impl std::fmt::Display for Described<'_> {
         let target = self.0;
         let comm = bounded(target.comm.as_bytes(), NAME_WIDTH);
         write!(f, "fd {} of {comm} ({}), ", target.fd, target.pid)?;
-        match (target.local, target.state) {
-            (Some(local), state) => {
-                f.write_str(state.map_or(target.kind.name(), crate::net::TcpState::name))?;
-                write!(f, " {local}")?;
-                target.peer.map_or(Ok(()), |peer| write!(f, " -> {peer}"))
-            }
-            (None, _) => {
-                write!(f, "{} {}", target.kind, bounded(target.name.as_bytes(), NAME_WIDTH))?;
-                if target.deleted { f.write_str(" (deleted)") } else { Ok(()) }
-            }
+        if let Some(local) = target.local {
+            f.write_str(target.state.map_or(target.kind.name(), crate::net::TcpState::name))?;
+            write!(f, " {local}")?;
+            target.peer.map_or(Ok(()), |peer| write!(f, " -> {peer}"))
+        } else {
+            write!(f, "{} {}", target.kind, bounded(target.name.as_bytes(), NAME_WIDTH))?;
+            if target.deleted { f.write_str(" (deleted)") } else { Ok(()) }
         }
     }
 }

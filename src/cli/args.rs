@@ -1,0 +1,282 @@
+//! The command line as clap sees it. `mod.rs` turns it into plain data.
+
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::generate::What;
+use super::{Action, Cli, Command, Conduct, List, Method, Output, help, values};
+use crate::ids::{Inode, Pid};
+use crate::net::{AddrFilter, TcpState};
+use crate::output::style::ColorChoice;
+use crate::selectors::{Comm, FdRange, KindChoice, Selectors};
+
+/// The ids of the options that every command takes, before it or after.
+pub(super) const GLOBAL: &[&str] = &["verbose", "color"];
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "fdclose",
+    version,
+    about = help::ABOUT,
+    long_about = help::LONG_ABOUT,
+    after_help = help::AFTER_SHORT,
+    after_long_help = help::AFTER_LONG,
+    override_usage = help::USAGE,
+    styles = STYLES,
+    term_width = help::WIDTH,
+    args_override_self = true,
+    disable_help_subcommand = true,
+    disable_help_flag = true,
+    disable_version_flag = true
+)]
+pub(super) struct Raw {
+    #[command(flatten)]
+    selectors: RawSelectors,
+    #[command(flatten)]
+    conduct: RawConduct,
+    #[command(flatten)]
+    output: RawOutput,
+    /// Show more; twice for what is done step by step
+    #[arg(short, long, global = true, help_heading = "Output", action = ArgAction::Count)]
+    verbose: u8,
+    /// When to use colour: auto, always or never
+    ///
+    /// auto is on a terminal, unless NO_COLOR is set or TERM is dumb.
+    #[arg(long, global = true, help_heading = "Output", value_name = "WHEN", value_enum, default_value_t)]
+    #[arg(hide_short_help = true, hide_possible_values = true, allow_hyphen_values = true)]
+    color: RawColor,
+    /// Print help; --help has more than -h
+    #[arg(short, long, global = true, help_heading = "Output", action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Print the version
+    #[arg(short = 'V', long, help_heading = "Output", action = ArgAction::Version)]
+    version: Option<bool>,
+    #[command(subcommand)]
+    command: Option<RawCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RawCommand {
+    /// Show what is selected: every descriptor and who holds it
+    #[command(
+        after_long_help = help::AFTER_LIST,
+        args_override_self = true,
+        override_usage = "fdclose list [SELECTORS] [OPTIONS]",
+        term_width = help::WIDTH
+    )]
+    List {
+        #[command(flatten)]
+        selectors: RawSelectors,
+        #[command(flatten)]
+        output: RawOutput,
+    },
+    /// Make a CLOSE-WAIT leak in a child process, show it, close it
+    #[command(long_about = help::DEMO, term_width = help::WIDTH)]
+    Demo,
+    /// Write the man page or shell completions to standard output
+    #[command(hide = true, term_width = help::WIDTH)]
+    Generate {
+        #[command(subcommand)]
+        what: RawWhat,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum RawWhat {
+    /// The man page, in roff
+    Man,
+    /// Completions for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selectors")]
+struct RawSelectors {
+    /// Processes with this id
+    ///
+    /// May be given again or as a list with commas, like every selector but --comm and --deleted.
+    #[arg(long, value_name = "PID", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(value_parser = values::pid(), allow_hyphen_values = true)]
+    pid: Vec<Pid>,
+    /// Every descriptor of this inode, as in socket:[43000]
+    ///
+    /// list shows it, and so do ss -e and ls -l /proc/PID/fd.
+    #[arg(long, value_name = "INODE", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(value_parser = values::inode(), allow_hyphen_values = true)]
+    inode: Vec<Inode>,
+    /// Descriptors by number, N or N-M
+    #[arg(long, value_name = "FD", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(value_parser = values::fd(), allow_hyphen_values = true)]
+    fd: Vec<FdRange>,
+    /// TCP sockets in this state: close-wait, established, ...
+    ///
+    /// Accepted in any case, with - or _: established, syn-sent, syn-recv, fin-wait-1, fin-wait-2,
+    /// time-wait, unconn, close-wait, last-ack, listen, closing, new-syn-recv.
+    #[arg(long, value_name = "STATE", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(value_parser = values::state(), hide_possible_values = true, allow_hyphen_values = true)]
+    state: Vec<TcpState>,
+    /// Sockets by their own end: ADDR, ADDR:PORT, :PORT, NET/LEN
+    ///
+    /// An IPv6 address or network with a port is written in brackets: [V6]:PORT, [V6NET/LEN]:PORT. An
+    /// IPv4 address also matches where a dual-stack socket shows it as ::ffff:ADDR.
+    #[arg(long, value_name = "ADDR", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(value_parser = values::addr(), allow_hyphen_values = true)]
+    local: Vec<AddrFilter>,
+    /// Sockets by their other end, written like --local
+    #[arg(long, value_name = "ADDR", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(value_parser = values::addr(), allow_hyphen_values = true)]
+    peer: Vec<AddrFilter>,
+    /// Processes of exactly this name, as ps -o comm shows it
+    ///
+    /// The kernel keeps 15 bytes of a name; a longer one is refused.
+    #[arg(long, value_name = "NAME", action = ArgAction::Append)]
+    #[arg(value_parser = values::comm())]
+    comm: Vec<Comm>,
+    /// This kind: tcp, udp, unix, pipe, file, eventfd, ..., any
+    ///
+    /// Accepted: tcp, udp, unix, socket (any other), pipe, file, memfd, eventfd, epoll, timerfd,
+    /// signalfd, inotify, fanotify, io_uring, pidfd, userfaultfd, bpf, perf_event, namespace, anon (any
+    /// other without a path), any.
+    #[arg(long, value_name = "KIND", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(value_parser = values::kind(), hide_possible_values = true, allow_hyphen_values = true)]
+    kind: Vec<KindChoice>,
+    /// Files that were deleted but are still open
+    #[arg(long)]
+    deleted: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Conduct")]
+struct RawConduct {
+    /// Touch nothing, show what would be done
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Do not ask before acting on a broad selection
+    ///
+    /// Needed for one where there is no terminal to ask on.
+    #[arg(short, long)]
+    yes: bool,
+    /// Act even on what is refused as risky
+    ///
+    /// That is: descriptors 0 to 2, listening sockets, pid 1, and the processes fdclose was started from.
+    #[arg(long)]
+    force: bool,
+    /// How to do it: close
+    ///
+    /// close has the process itself close the descriptor.
+    #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
+    #[arg(hide_short_help = true, hide_possible_values = true, allow_hyphen_values = true)]
+    method: RawMethod,
+    /// The longest single pause of a process, 1us to 1min
+    ///
+    /// What takes longer is done in several short pauses.
+    #[arg(long, value_name = "TIME", default_value = "10ms", hide_short_help = true)]
+    #[arg(value_parser = values::max_pause(), allow_hyphen_values = true)]
+    max_pause: Duration,
+    /// Give up on a process that does not stop
+    ///
+    /// A time from 1ms to 1h. The process is left as it was.
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = values::timeout(), allow_hyphen_values = true)]
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Output")]
+struct RawOutput {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Print only what went wrong
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum RawMethod {
+    #[default]
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum RawColor {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<Raw> for Cli {
+    fn from(raw: Raw) -> Self {
+        let command = match raw.command {
+            None => Command::Act(Action {
+                selectors: raw.selectors.into(),
+                method: match raw.conduct.method {
+                    RawMethod::Close => Method::Close,
+                },
+                conduct: raw.conduct.into(),
+                output: raw.output.into(),
+            }),
+            Some(RawCommand::List { selectors, output }) => {
+                Command::List(List { selectors: selectors.into(), output: output.into() })
+            }
+            Some(RawCommand::Demo) => Command::Demo,
+            Some(RawCommand::Generate { what: RawWhat::Man }) => Command::Generate(What::Man),
+            Some(RawCommand::Generate { what: RawWhat::Completions { shell } }) => {
+                Command::Generate(What::Completions(shell))
+            }
+        };
+        let color = match raw.color {
+            RawColor::Auto => ColorChoice::Auto,
+            RawColor::Always => ColorChoice::Always,
+            RawColor::Never => ColorChoice::Never,
+        };
+        Self { command, verbose: raw.verbose, color }
+    }
+}
+
+impl From<RawSelectors> for Selectors {
+    fn from(raw: RawSelectors) -> Self {
+        Self {
+            pids: raw.pid,
+            inodes: raw.inode,
+            fds: raw.fd,
+            states: raw.state,
+            local: raw.local,
+            peer: raw.peer,
+            comms: raw.comm,
+            kinds: raw.kind,
+            deleted: raw.deleted,
+        }
+    }
+}
+
+impl From<RawConduct> for Conduct {
+    fn from(raw: RawConduct) -> Self {
+        Self {
+            dry_run: raw.dry_run,
+            yes: raw.yes,
+            force: raw.force,
+            max_pause: raw.max_pause,
+            timeout: raw.timeout,
+        }
+    }
+}
+
+impl From<RawOutput> for Output {
+    fn from(raw: RawOutput) -> Self {
+        Self { json: raw.json, quiet: raw.quiet }
+    }
+}

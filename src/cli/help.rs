@@ -1,0 +1,72 @@
+//! The longer texts of `--help` and the man page.
+
+/// Help is as wide as this on every terminal.
+pub(super) const WIDTH: usize = 80;
+
+pub(super) const ABOUT: &str = "Close a leaked descriptor or a dead connection inside a running process";
+
+pub(super) const LONG_ABOUT: &str = "\
+Close a leaked descriptor or a dead connection inside a running process.
+
+The process keeps running: it is stopped for a fraction of a millisecond, closes the descriptor itself, and \
+runs on as if nothing had happened. What a descriptor refers to is read again while the process is stopped; \
+if that changed, nothing is closed. Without --pid or --comm, every process that holds what is selected is \
+meant.
+
+Different selectors narrow the choice; the same one again, or commas, widen it.";
+
+pub(super) const USAGE: &str = "\
+fdclose SELECTORS [OPTIONS]
+       fdclose list [SELECTORS]
+       fdclose demo";
+
+pub(super) const AFTER_SHORT: &str = "\
+Different selectors narrow the choice; the same one again, or commas, widen it.
+Example: fdclose --pid 1234 --inode 43000      (--help explains, and has more)";
+
+pub(super) const AFTER_LONG: &str = "\
+Examples:
+  See what leaks, then close one socket, by the inode that list or ss -e shows:
+    fdclose list --state close-wait
+    fdclose --pid 1234 --inode 43000
+
+  Close every CLOSE-WAIT connection of nginx to one network; show them first:
+    fdclose --comm nginx --state close-wait --peer 10.0.0.0/8 --dry-run
+    fdclose --comm nginx --state close-wait --peer 10.0.0.0/8 --yes
+
+  Give back the disk space of deleted log files that a process keeps open:
+    fdclose --pid 1234 --kind file --deleted
+
+  Close some descriptors of any kind by number:
+    fdclose --pid 1234 --fd 12,20-31
+
+What is asked:
+  A selection that names a pid with inodes or single descriptors is acted on at once.
+  A broader one is shown first, and you are asked; without a terminal it needs --yes.
+
+Exit status:
+  0  everything asked for was done
+  1  nothing matched
+  2  wrong usage, or refused before anything was touched
+  3  something failed; the rest was done
+  4  a target could not be restored (never expected)";
+
+pub(super) const AFTER_LIST: &str = "\
+Different selectors narrow the choice; the same one again, or commas, widen it.
+
+Examples:
+  fdclose list --state close-wait
+  fdclose list --pid 1234 --kind file --deleted
+  fdclose list --peer '[2001:db8::/32]:443' --json
+
+Exit status:
+  0  something is listed
+  1  nothing matched
+  2  wrong usage, or nothing could be read";
+
+pub(super) const DEMO: &str = "\
+Make a CLOSE-WAIT leak in a child process, show it, close it.
+
+The child accepts connections and forgets to close one, as in the classic bug. It is shown, closed by the \
+same code that closes a real one, and shown again; the child serves on. Nothing else on the host is touched, \
+and no privilege is needed.";

@@ -1,0 +1,135 @@
+//! The command line: what is typed, checked before anything is touched.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::output::style::ColorChoice;
+use crate::selectors::Selectors;
+
+mod args;
+pub mod generate;
+mod help;
+mod usage;
+mod values;
+
+pub use usage::{Help, NotParsed, UsageError};
+
+/// What is to be done, and how to show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cli {
+    /// What.
+    pub command: Command,
+    /// How often `--verbose` was given.
+    pub verbose: u8,
+    /// When to colour.
+    pub color: ColorChoice,
+}
+
+/// One of the things fdclose does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Act on what is selected. The selection has passed [`Selectors::check_for_action`].
+    Act(Action),
+    /// Show what is selected.
+    List(List),
+    /// Make a leak and close it.
+    Demo,
+    /// Write what packagers install.
+    Generate(generate::What),
+}
+
+/// The main action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// On what.
+    pub selectors: Selectors,
+    /// How.
+    pub method: Method,
+    /// Within which limits.
+    pub conduct: Conduct,
+    /// What to print.
+    pub output: Output,
+}
+
+/// `fdclose list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// What; everything if empty.
+    pub selectors: Selectors,
+    /// What to print.
+    pub output: Output,
+}
+
+/// The values of `--method`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// The target closes the descriptor itself, by an injected close(2).
+    #[default]
+    Close,
+}
+
+/// How an action behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conduct {
+    /// Touch nothing, say what would be done.
+    pub dry_run: bool,
+    /// Do not ask.
+    pub yes: bool,
+    /// Also where it is known to be risky.
+    pub force: bool,
+    /// The longest single pause of a target.
+    pub max_pause: Duration,
+    /// The longest wait for a target to stop.
+    pub timeout: Duration,
+}
+
+/// What is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Output {
+    /// One JSON document instead of text.
+    pub json: bool,
+    /// Only what went wrong.
+    pub quiet: bool,
+}
+
+/// Reads a command line. The first of `args` is the program's own name.
+///
+/// # Errors
+///
+/// [`NotParsed::Help`] if help or the version was asked for, [`NotParsed::Usage`] if anything is wrong or
+/// too much is selected. Nothing was printed yet.
+pub fn parse<I>(args: I) -> Result<Cli, NotParsed>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let mut command = args::Raw::command();
+    let matches = command.try_get_matches_from_mut(args).map_err(|err| NotParsed::from_clap(&err))?;
+    let misplaced = misplaced(&matches);
+    let raw = args::Raw::from_arg_matches(&matches).map_err(|err| NotParsed::from_clap(&err))?;
+    if let Some(err) = misplaced {
+        return Err(NotParsed::Usage(err));
+    }
+    let cli = Cli::from(raw);
+    if let Command::Act(action) = &cli.command {
+        action.selectors.check_for_action().map_err(|err| NotParsed::Usage(UsageError::too_broad(err)))?;
+    }
+    Ok(cli)
+}
+
+/// An option of the main action in front of another command, where it would be ignored without a word.
+fn misplaced(matches: &clap::ArgMatches) -> Option<UsageError> {
+    let (name, inner) = matches.subcommand()?;
+    let given = |id: &&clap::Id| {
+        matches.value_source(id.as_str()) == Some(clap::parser::ValueSource::CommandLine)
+            && !args::GLOBAL.contains(&id.as_str())
+    };
+    let id = matches.ids().find(given)?.as_str();
+    let option = args::Raw::command().get_arguments().find(|arg| arg.get_id() == id)?.get_long()?.to_owned();
+    let also_there = inner.try_contains_id(id).is_ok();
+    Some(UsageError::misplaced(&option, name, also_there))
+}
+
+#[cfg(test)]
+mod tests;

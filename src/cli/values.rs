@@ -1,0 +1,177 @@
+//! How the values of options are read, and what is said of wrong ones.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::usage;
+use crate::ids::{Inode, Pid};
+use crate::kind::Kind;
+use crate::net::{AddrFilter, ParseAddrError, TcpState};
+use crate::selectors::{Comm, FdRange, KindChoice, ParseCommError, ParseFdRangeError};
+
+/// A parser of one option's values.
+///
+/// clap's own parsers do not name the option when a value is not UTF-8, and quote it raw.
+#[derive(Clone, Copy)]
+pub(super) struct Value<T> {
+    parse: fn(&OsStr) -> Result<T, Reason>,
+    names: fn() -> Vec<&'static str>,
+}
+
+/// What is wrong with a value: the rest of a sentence that starts with it.
+type Reason = Cow<'static, str>;
+
+impl<T> Value<T> {
+    /// Values that are not one of a few names.
+    fn new(parse: fn(&OsStr) -> Result<T, Reason>) -> Self {
+        Self { parse, names: Vec::new }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Value<T> {
+    type Value = T;
+
+    fn parse_ref(&self, _: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        (self.parse)(value).map_err(|reason| {
+            let mut err = clap::Error::new(ErrorKind::ValueValidation);
+            let option = format!("--{}", arg.and_then(clap::Arg::get_long).unwrap_or_default());
+            let mut line = format!("{option}: {} {reason}", usage::quoted(value.as_bytes()));
+            if let Some(accepted) = accepted(&option) {
+                line.push_str("; accepted: ");
+                line.push_str(&accepted);
+            }
+            err.insert(ContextKind::Custom, ContextValue::String(line));
+            err
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let names = (self.names)();
+        if names.is_empty() { None } else { Some(Box::new(names.into_iter().map(PossibleValue::new))) }
+    }
+}
+
+fn text(value: &OsStr) -> &str {
+    // No accepted value has a NUL, so what is not UTF-8 is refused like any other wrong text.
+    value.to_str().unwrap_or("\0")
+}
+
+/// Digits alone: the number types would let `+5` pass.
+fn digits(value: &OsStr) -> &str {
+    let text = text(value);
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text } else { "" }
+}
+
+/// What each option accepts, as `--help` says it at more length.
+pub(super) fn accepted(option: &str) -> Option<String> {
+    let text = match option {
+        "--pid" => "a number from 1 to 2147483647",
+        "--inode" => "a number above 0, such as 43000 for socket:[43000]",
+        "--fd" => "N or N-M, N not above M, from 0 to 2147483647",
+        "--state" => return Some(STATES.join(", ")),
+        "--local" | "--peer" => "ADDR, ADDR:PORT, :PORT, NET/LEN, NET/LEN:PORT, [V6]:PORT, [V6NET/LEN]:PORT",
+        "--comm" => "1 to 15 bytes, as ps -o comm shows them",
+        "--kind" => return Some(kind_names().join(", ")),
+        "--max-pause" => "a time from 1us to 1min, such as 10ms",
+        "--timeout" => "a time from 1ms to 1h, such as 5s",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+pub(super) fn pid() -> Value<Pid> {
+    Value::new(|value| digits(value).parse().map_err(|_| "is no process id".into()))
+}
+
+pub(super) fn inode() -> Value<Inode> {
+    Value::new(|value| digits(value).parse().map_err(|_| "is no inode".into()))
+}
+
+pub(super) fn fd() -> Value<FdRange> {
+    Value::new(|value| text(value).parse().map_err(|err: ParseFdRangeError| err.to_string().into()))
+}
+
+pub(super) fn addr() -> Value<AddrFilter> {
+    Value::new(|value| text(value).parse().map_err(|err: ParseAddrError| err.to_string().into()))
+}
+
+pub(super) fn state() -> Value<TcpState> {
+    let parse = |value: &OsStr| text(value).parse().map_err(|_| "is no TCP state".into());
+    Value { parse, names: || STATES.to_vec() }
+}
+
+pub(super) fn kind() -> Value<KindChoice> {
+    let parse = |value: &OsStr| text(value).parse().map_err(|_| "is no kind of descriptor".into());
+    Value { parse, names: kind_names }
+}
+
+pub(super) fn comm() -> Value<Comm> {
+    Value::new(|value| {
+        let bytes = value.as_bytes();
+        Comm::new(bytes).map_err(|err| {
+            let cut = bytes.get(..Comm::MAX).and_then(|cut| std::str::from_utf8(cut).ok());
+            match (err, cut) {
+                (ParseCommError::TooLong, Some(cut)) => {
+                    format!("{err}; say {} if you mean that", usage::quoted(cut.as_bytes())).into()
+                }
+                _ => err.to_string().into(),
+            }
+        })
+    })
+}
+
+pub(super) fn max_pause() -> Value<Duration> {
+    Value::new(|value| {
+        let bounds = Duration::from_micros(1)..=Duration::from_secs(60);
+        duration(value, &bounds).ok_or("is no pause".into())
+    })
+}
+
+pub(super) fn timeout() -> Value<Duration> {
+    Value::new(|value| {
+        let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);
+        duration(value, &bounds).ok_or("is no timeout".into())
+    })
+}
+
+fn kind_names() -> Vec<&'static str> {
+    Kind::ALL.iter().map(|kind| kind.name()).chain(["any"]).collect()
+}
+
+/// The states as they are typed, in the kernel's order: `ss` prints ESTAB, everybody writes it in full, and
+/// both are accepted.
+const STATES: [&str; 12] = [
+    "established",
+    "syn-sent",
+    "syn-recv",
+    "fin-wait-1",
+    "fin-wait-2",
+    "time-wait",
+    "unconn",
+    "close-wait",
+    "last-ack",
+    "listen",
+    "closing",
+    "new-syn-recv",
+];
+
+fn duration(value: &OsStr, bounds: &RangeInclusive<Duration>) -> Option<Duration> {
+    humantime::parse_duration(text(value)).ok().filter(|time| bounds.contains(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_is_listed_under_a_name_that_reads_back() {
+        let read: Vec<TcpState> = STATES.iter().map(|name| name.parse().unwrap()).collect();
+        assert_eq!(read, TcpState::ALL);
+    }
+}
