@@ -1,7 +1,9 @@
 //! fdclose.
 #![warn(missing_docs)]
 
+pub mod arch;
 pub mod cli;
+pub mod error;
 pub mod exit;
 pub mod ids;
 pub mod kind;
@@ -10,3 +12,4 @@ pub mod output;
 pub mod proc;
 pub mod report;
 pub mod selectors;
+pub mod trace;

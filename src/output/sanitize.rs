@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(keep_start("文件夹", 4), "文…");
         assert_eq!(keep_start("abc", 1), "…");
         assert_eq!(keep_end("abc", 0), "");
-        assert_eq!(bounded(&[0x1b; 1_000_000], 9), "\\x1b\\x1b…");
+        assert_eq!(bounded(&vec![0x1b; 1_000_000], 9), "\\x1b\\x1b…");
     }
 
     proptest! {

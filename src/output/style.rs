@@ -85,6 +85,8 @@ impl Palette {
 mod tests {
     use super::*;
 
+    type Vars<'a> = &'a [(&'a str, &'a str)];
+
     #[test]
     fn color_only_where_it_is_wanted() {
         let wants = |choice: ColorChoice, terminal, vars: &[(&str, &str)]| {
@@ -93,7 +95,7 @@ mod tests {
             })
         };
         let xterm = ("TERM", "xterm");
-        let table: &[(ColorChoice, bool, &[(&str, &str)], bool)] = &[
+        let table: &[(ColorChoice, bool, Vars<'_>, bool)] = &[
             (ColorChoice::Auto, true, &[xterm], true),
             (ColorChoice::Auto, false, &[xterm], false),
             (ColorChoice::Auto, true, &[], false),

@@ -85,6 +85,13 @@ impl Procfs {
             && matches!(kill(nix::unistd::Pid::from_raw(pid.as_raw()), None), Ok(()) | Err(Errno::EPERM))
     }
 
+    /// `sys/kernel/yama/ptrace_scope` (ptrace(2)); `None` where the kernel has no Yama.
+    #[must_use]
+    pub fn yama_scope(&self) -> Option<u8> {
+        let text = std::fs::read(self.root.join("sys/kernel/yama/ptrace_scope")).ok()?;
+        super::text::decimal(text.trim_ascii())
+    }
+
     fn path(&self, pid: Pid) -> PathBuf {
         self.root.join(pid.to_string())
     }

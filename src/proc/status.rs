@@ -72,6 +72,8 @@ pub struct Status {
     pub signals: SignalMasks,
     /// Effective capabilities, one bit each (capabilities(7)).
     pub cap_eff: u64,
+    /// Permitted capabilities.
+    pub cap_prm: u64,
     /// Whether it has given up gaining privileges (4.10).
     pub no_new_privs: Option<bool>,
     /// Seccomp mode (3.8, if the kernel was built with it).
@@ -94,6 +96,7 @@ struct Lines {
     sigq: Option<(u64, u64)>,
     signals: SignalMasks,
     cap_eff: Option<u64>,
+    cap_prm: Option<u64>,
     no_new_privs: Option<bool>,
     seccomp: Option<Seccomp>,
     kthread: Option<bool>,
@@ -124,6 +127,7 @@ impl Status {
             sigq: seen.sigq,
             signals: seen.signals,
             cap_eff: seen.cap_eff.ok_or(Malformed("no CapEff line"))?,
+            cap_prm: seen.cap_prm.ok_or(Malformed("no CapPrm line"))?,
             no_new_privs: seen.no_new_privs,
             seccomp: seen.seccomp,
             kthread: seen.kthread,
@@ -163,6 +167,7 @@ impl Lines {
             b"SigIgn" => self.signals.ignored = mask(value, "SigIgn")?,
             b"SigCgt" => self.signals.caught = mask(value, "SigCgt")?,
             b"CapEff" => self.cap_eff = Some(mask(value, "CapEff")?),
+            b"CapPrm" => self.cap_prm = Some(mask(value, "CapPrm")?),
             b"NoNewPrivs" => self.no_new_privs = Some(flag(value).ok_or(Malformed("NoNewPrivs"))?),
             b"Seccomp" => {
                 self.seccomp = Some(match value {

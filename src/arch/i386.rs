@@ -1,0 +1,43 @@
+//! 32-bit x86 code under a 64-bit kernel.
+
+use super::{Abi, Calls, Word};
+
+pub(super) static ABI: Abi = Abi {
+    name: "i386",
+    // int $0x80
+    instruction: &[0xcd, 0x80],
+    regset_len: 68,
+    word: Word::Bits32,
+    calls: &Calls { close: 6 },
+    load_call: |regs, nr, [a, b, c, d, e, f]| {
+        let r = &mut regs.0;
+        (r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp) = (nr, a, b, c, d, e, f);
+    },
+    eintr_on_interrupt: &[
+        3,   // read
+        4,   // write
+        102, // socketcall: connect, accept, send*, recv*
+        117, // ipc: semop, semtimedop
+        145, // readv
+        146, // writev
+        177, // rt_sigtimedwait
+        247, // io_getevents
+        256, // epoll_wait
+        319, // epoll_pwait
+        337, // recvmmsg
+        345, // sendmmsg
+        362, // connect
+        364, // accept4
+        369, // sendto
+        370, // sendmsg
+        371, // recvfrom
+        372, // recvmsg
+        385, // io_pgetevents
+        416, // io_pgetevents_time64
+        417, // recvmmsg_time64
+        420, // semtimedop_time64
+        421, // rt_sigtimedwait_time64
+        426, // io_uring_enter
+        441, // epoll_pwait2
+    ],
+};

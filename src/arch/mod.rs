@@ -1,0 +1,92 @@
+//! What differs between processors: registers, system call numbers, the system call instruction.
+//!
+//! Pure tables and register moves: no I/O, no unsafe. Each architecture is one small file with the same names in
+//! it; a 64-bit x86 kernel also runs 32-bit tracees, which [`Abi`] tells apart.
+
+#[cfg(target_arch = "x86_64")]
+mod i386;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::{NATIVE_REGSET_LEN, Registers, compat_abi, native_abi};
+
+/// `-EINTR`: what a call shows that never restarts by itself.
+const EINTR: i64 = libc::EINTR as i64;
+
+/// "Restart unless a handler runs" (`include/linux/errno.h`). Never seen by user code: the kernel turns it into a
+/// restart, or into EINTR when it really delivers a signal to a handler.
+const ERESTARTNOHAND: i64 = 514;
+
+/// How one sort of code makes system calls: which instruction, which registers, which numbers.
+#[derive(Debug)]
+pub struct Abi {
+    /// The name people know it by.
+    pub name: &'static str,
+    /// The system call instruction's bytes.
+    pub instruction: &'static [u8],
+    /// Length of the `NT_PRSTATUS` register set, in bytes: the one sound sign of which `Abi` a stopped thread runs
+    /// (PTRACE_GETREGSET gives it back; the code segment alone can lie).
+    pub regset_len: usize,
+    /// The size of a pointer.
+    pub word: Word,
+    /// The call numbers.
+    pub calls: &'static Calls,
+    /// Moves a call's number and arguments into the registers.
+    pub(crate) load_call: fn(&mut Registers, u64, [u64; 6]),
+    /// Call numbers that show a plain EINTR when a tracer's interrupt ends their wait; see
+    /// [`Registers::hide_interruption`].
+    eintr_on_interrupt: &'static [u64],
+}
+
+/// The size of a pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// 32 bits.
+    Bits32,
+    /// 64 bits.
+    Bits64,
+}
+
+/// The numbers of the calls that fdclose injects.
+#[derive(Debug)]
+pub struct Calls {
+    /// close(2)
+    pub close: u64,
+}
+
+/// Two `Abi`s are the same when they are the same table.
+impl PartialEq for Abi {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Abi {}
+
+/// The `Abi` of a stopped thread, from the length its register set came back with; `None` for a length that
+/// belongs to no tracee this build knows.
+#[must_use]
+pub fn abi_of_regset_len(len: usize) -> Option<&'static Abi> {
+    [native_abi(), compat_abi()].into_iter().find(|abi| abi.regset_len == len)
+}
+
+impl Registers {
+    /// Makes the stop invisible to a call that would otherwise show EINTR for it.
+    ///
+    /// Most interrupted calls carry one of the kernel's restart codes and go on by themselves. Some show a plain
+    /// `-EINTR` for any wake-up, a tracer's included: `epoll_wait`, calls with SO_RCVTIMEO or SO_SNDTIMEO,
+    /// `sigtimedwait`, `semop`, `io_getevents`, `io_uring_enter`. In a signal-type stop, writing
+    /// `-ERESTARTNOHAND` over it makes the kernel itself decide: restart the call, or return EINTR exactly when a
+    /// handler does run. Checked on 6.18 and, for the design, on 3.10 to 6.1.
+    ///
+    /// Returns whether the registers changed. Only meaningful in a PTRACE_EVENT_STOP or signal-delivery-stop.
+    pub fn hide_interruption(&mut self, abi: &Abi) -> bool {
+        let hit = self.call_in_progress().is_some_and(|nr| abi.eintr_on_interrupt.contains(&nr))
+            && self.result(abi) == -EINTR;
+        if hit {
+            self.set_result(-ERESTARTNOHAND);
+        }
+        hit
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong with a target, and what to tell the user to do about it.
+
+use nix::errno::Errno;
+
+use crate::ids::Tid;
+use crate::proc::{ProcError, Seccomp};
+use crate::trace::refusal::Refusal;
+
+/// A request to the kernel about a traced thread failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TraceError {
+    /// The thread ended, or was killed, while it was stopped.
+    #[error("thread {0} ended")]
+    Gone(Tid),
+    /// The kernel refused a request.
+    #[error("{request} on thread {tid}: {}", errno.desc())]
+    Ptrace {
+        /// The request's name in ptrace(2).
+        request: &'static str,
+        /// The thread.
+        tid: Tid,
+        /// The answer.
+        errno: Errno,
+    },
+    /// A thread did not come back from the injected call, not even when interrupted.
+    #[error("thread {0} did not come back from the injected call in time")]
+    Stuck(Tid),
+    /// A thread reported a stop that can't follow what was asked of it.
+    #[error("thread {tid} stopped in an unexpected way: {stop}")]
+    UnexpectedStop {
+        /// The thread.
+        tid: Tid,
+        /// The stop, in words.
+        stop: String,
+    },
+    /// Signals came faster than one call could be made between two of them.
+    #[error("thread {0} received signals without pause")]
+    SignalStorm(Tid),
+    /// No system call instruction could be found, or the one found raised a fault.
+    #[error("no usable system call instruction in the target: {0}")]
+    NoGadget(String),
+    /// The code this thread runs is none fdclose knows.
+    #[error("thread {tid} runs code of a kind fdclose does not know")]
+    UnknownAbi {
+        /// The thread.
+        tid: Tid,
+    },
+}
+
+impl TraceError {
+    /// A refused request.
+    pub(crate) fn ptrace(request: &'static str, tid: Tid, errno: Errno) -> Self {
+        Self::Ptrace { request, tid, errno }
+    }
+}
+
+/// A process could not be attached to, or not stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The process ended.
+    #[error("the process ended")]
+    Gone,
+    /// PTRACE_SEIZE was refused; [`Refusal::diagnose`] finds the reason.
+    #[error("can't attach to thread {tid}: {}", errno.desc())]
+    Seize {
+        /// The thread.
+        tid: Tid,
+        /// The answer of ptrace(2).
+        errno: Errno,
+    },
+    /// The reason why it may not be traced.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A thread did not stop in time.
+    #[error("thread {tid} can't be stopped{}", state_in_words(*.state))]
+    CannotStop {
+        /// The thread.
+        tid: Tid,
+        /// Its state letter (proc_pid_status(5)).
+        state: Option<char>,
+    },
+    /// The target runs under seccomp, and its filter can't be taken out of force for the call.
+    #[error("it runs under seccomp ({}), which applies to injected calls too, and can't be suspended: {error}", seccomp_in_words(*.mode))]
+    Seccomp {
+        /// The mode.
+        mode: Seccomp,
+        /// The answer to PTRACE_O_SUSPEND_SECCOMP.
+        error: TraceError,
+    },
+    /// Every thread is inside a restartable sequence.
+    #[error("every thread of it is inside a restartable sequence (rseq)")]
+    AllInRseq,
+    /// Threads were made faster than they could be attached to.
+    #[error("the process makes threads faster than they can be attached to")]
+    TooManyNewThreads,
+    /// The tracing itself failed.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// /proc could not be read.
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+}
+
+impl AttachError {
+    /// Whether it only says that the process ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Gone => true,
+            Self::Proc(error) => error.is_gone(),
+            _ => false,
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.hint()),
+            Self::CannotStop { state: Some('D'), .. } => Some(
+                "it waits in the kernel for a disk, a network file system, a frozen cgroup or a vfork child; \
+                 try again when that wait is over, or give a longer --timeout"
+                    .into(),
+            ),
+            Self::AllInRseq => Some("try again: such sequences last nanoseconds".into()),
+            Self::Seccomp { .. } => Some(
+                "run fdclose as root with CAP_SYS_ADMIN, not itself under seccomp, on Linux 4.3 or later; for a TCP \
+                 connection, `ss --kill` ends it without freeing the descriptor"
+                    .into(),
+            ),
+            Self::CannotStop { .. } | Self::TooManyNewThreads => Some("give a longer --timeout".into()),
+            _ => None,
+        }
+    }
+}
+
+fn state_in_words(state: Option<char>) -> &'static str {
+    match state {
+        Some('D') => ": it is in uninterruptible sleep (state D)",
+        Some('R') => ": it is running but did not get to stop in time (state R)",
+        Some('S') => ": it sleeps but did not get to stop in time (state S)",
+        _ => " in time",
+    }
+}
+
+fn seccomp_in_words(mode: Seccomp) -> &'static str {
+    match mode {
+        Seccomp::Strict => "strict mode, where any other call kills it",
+        _ => "filter mode",
+    }
+}

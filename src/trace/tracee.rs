@@ -1,0 +1,265 @@
+//! One traced thread. What may be asked of it depends on whether it runs or is stopped, so these are two types:
+//! stopping and resuming consume the one and give the other.
+
+use std::marker::PhantomData;
+use std::mem;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::deadline::Deadline;
+use super::stop::{Report, Signal, Stop};
+use super::sys;
+use crate::arch::{self, Abi, Registers};
+use crate::error::TraceError;
+use crate::ids::Tid;
+
+/// ptrace requests are only taken from the thread that attached: nothing here may wander to another one.
+type OnTracerThread = PhantomData<*const ()>;
+
+/// Polls this often without sleeping: a stop takes about 10 us, less than going to sleep and being woken.
+const POLLS_BEFORE_SLEEP: u32 = 40;
+
+/// The longest sleep between two looks at a tracee, so that a lost SIGCHLD only costs time.
+const LONGEST_SLEEP: Duration = Duration::from_millis(20);
+
+/// A traced thread that runs, or is about to report a stop.
+///
+/// It can't be detached in this state (ptrace(2): every request but PTRACE_INTERRUPT wants a stop). If it is
+/// dropped, it stays traced until the tracer's thread ends, which is why surgery has a thread of its own
+/// ([`super::on_tracer_thread`]).
+#[derive(Debug)]
+pub struct Seized {
+    tid: Tid,
+    pinned: OnTracerThread,
+}
+
+/// A traced thread in a ptrace-stop. Dropping it detaches it: a safety net, for the errors on the way.
+#[derive(Debug)]
+pub struct Stopped {
+    tid: Tid,
+    stop: Stop,
+    pinned: OnTracerThread,
+}
+
+/// What came of waiting for a thread.
+#[derive(Debug)]
+pub enum Waited {
+    /// It stopped.
+    Stopped(Stopped),
+    /// It ended, or an `execve` of its process replaced it.
+    Gone,
+    /// It still runs and time is up.
+    Late(Seized),
+}
+
+impl Seized {
+    /// Attaches to a thread without stopping it (PTRACE_SEIZE, Linux 3.4).
+    ///
+    /// # Errors
+    /// What ptrace(2) answers: EPERM has many causes, which [`crate::trace::refusal`] tells apart; ESRCH means
+    /// that the thread is gone.
+    pub fn seize(tid: Tid) -> Result<Self, Errno> {
+        sys::seize(tid, sys::OPTION_SYSGOOD)?;
+        Ok(Self { tid, pinned: PhantomData })
+    }
+
+    /// The thread.
+    #[must_use]
+    pub fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    /// Asks the thread to stop (PTRACE_INTERRUPT). A thread that is gone is no error here: waiting tells.
+    ///
+    /// # Errors
+    /// Any answer of ptrace(2) but ESRCH.
+    pub fn interrupt(&self) -> Result<(), TraceError> {
+        match sys::interrupt(self.tid) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(TraceError::ptrace("PTRACE_INTERRUPT", self.tid, errno)),
+        }
+    }
+
+    /// Waits until the thread stops or ends.
+    ///
+    /// # Errors
+    /// Any answer of waitpid(2) but ECHILD, which means that the thread is gone.
+    pub fn wait(self, deadline: Deadline) -> Result<Waited, TraceError> {
+        let mut polls = 0;
+        loop {
+            match sys::poll_status(self.tid) {
+                Ok(Some(status)) => match Report::from(status) {
+                    Report::Stopped(stop) => {
+                        return Ok(Waited::Stopped(Stopped { tid: self.tid, stop, pinned: PhantomData }));
+                    }
+                    Report::Ended => return Ok(Waited::Gone),
+                    Report::Unexpected(_) => {}
+                },
+                Ok(None) => {
+                    let Some(left) = deadline.remaining() else { return Ok(Waited::Late(self)) };
+                    polls += 1;
+                    if polls > POLLS_BEFORE_SLEEP {
+                        sys::wait_sigchld(left.min(LONGEST_SLEEP));
+                    }
+                }
+                Err(Errno::ECHILD) => return Ok(Waited::Gone),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(TraceError::ptrace("waitpid", self.tid, errno)),
+            }
+        }
+    }
+}
+
+/// A request to a thread that should be stopped. ESRCH then means that SIGKILL, which no stop withstands, or an
+/// exit has taken it.
+fn answer<T>(request: &'static str, tid: Tid, answer: Result<T, Errno>) -> Result<T, TraceError> {
+    answer.map_err(|errno| match errno {
+        Errno::ESRCH => TraceError::Gone(tid),
+        errno => TraceError::ptrace(request, tid, errno),
+    })
+}
+
+impl Stopped {
+    /// The thread.
+    #[must_use]
+    pub fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    /// Why it is stopped.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// How the code it is in calls the kernel; `None` if this build does not know such code.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn abi(&self) -> Result<Option<&'static Abi>, TraceError> {
+        answer("PTRACE_GETREGSET", self.tid, sys::regset_len(self.tid)).map(arch::abi_of_regset_len)
+    }
+
+    /// Its general registers.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn registers(&self) -> Result<Registers, TraceError> {
+        answer("PTRACE_GETREGS", self.tid, sys::registers(self.tid))
+    }
+
+    /// Replaces its general registers.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn set_registers(&mut self, registers: &Registers) -> Result<(), TraceError> {
+        answer("PTRACE_SETREGS", self.tid, sys::set_registers(self.tid, registers))
+    }
+
+    /// Whether the signal of this signal-delivery-stop was raised by the kernel for what the thread itself just
+    /// executed (sigaction(2): `si_code` above 0 for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS).
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn is_fault(&self) -> Result<bool, TraceError> {
+        const FAULTS: [i32; 6] =
+            [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+        match self.stop {
+            Stop::SignalDelivery(signal) if FAULTS.contains(&signal.as_raw()) => {
+                answer("PTRACE_GETSIGINFO", self.tid, sys::signal_info(self.tid)).map(|(_, code)| code > 0)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Takes the thread's seccomp filters out of force while it is traced, or puts them back
+    /// (PTRACE_O_SUSPEND_SECCOMP, Linux 4.3, wants CAP_SYS_ADMIN and no seccomp around fdclose). Only ever set on
+    /// a thread while it is stopped: code of the target must not get to run without its filter.
+    ///
+    /// # Errors
+    /// EPERM or EINVAL where that is not allowed or not known.
+    pub fn suspend_seccomp(&mut self, suspend: bool) -> Result<(), TraceError> {
+        let seccomp = if suspend { sys::OPTION_SUSPEND_SECCOMP } else { 0 };
+        answer("PTRACE_SETOPTIONS", self.tid, sys::set_options(self.tid, sys::OPTION_SYSGOOD | seccomp))
+    }
+
+    /// The address and length in bytes of its `struct rseq` (rseq(2)); `None` where it registered none, or the
+    /// kernel can't tell (PTRACE_GET_RSEQ_CONFIGURATION came with Linux 5.13).
+    #[must_use]
+    pub fn rseq_area(&self) -> Option<(u64, u32)> {
+        let config = sys::rseq_configuration(self.tid).ok()?;
+        (config.rseq_abi_pointer != 0).then_some((config.rseq_abi_pointer, config.rseq_abi_size))
+    }
+
+    /// Lets it run on, handing on the signal of a signal-delivery-stop.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn run(self) -> Result<Seized, TraceError> {
+        let signal = self.stop.signal_to_hand_on();
+        self.go(sys::Resume::Cont, signal)
+    }
+
+    /// Lets it run to the next entry or exit of a system call, handing on the signal of a signal-delivery-stop.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn run_to_syscall(self) -> Result<Seized, TraceError> {
+        let signal = self.stop.signal_to_hand_on();
+        self.go(sys::Resume::Syscall, signal)
+    }
+
+    /// Lets it run on without the signal it is stopped for. Only for a fault that the surgery itself caused.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn run_without_signal(self) -> Result<Seized, TraceError> {
+        self.go(sys::Resume::Cont, 0)
+    }
+
+    /// Queues a PTRACE_EVENT_STOP: the thread reports it before it runs any code of its own.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn interrupt_next(&self) -> Result<(), TraceError> {
+        answer("PTRACE_INTERRUPT", self.tid, sys::interrupt(self.tid))
+    }
+
+    fn go(self, how: sys::Resume, signal: i32) -> Result<Seized, TraceError> {
+        let tid = self.tid;
+        mem::forget(self);
+        answer("PTRACE_CONT", tid, sys::resume(tid, how, signal))?;
+        Ok(Seized { tid, pinned: PhantomData })
+    }
+
+    /// Ends the tracing; the thread runs on, or stays stopped if its process is in a group-stop. A thread that is
+    /// gone is detached, too.
+    ///
+    /// # Errors
+    /// Any answer of ptrace(2) but ESRCH.
+    pub fn detach(self) -> Result<(), TraceError> {
+        let (tid, signal) = (self.tid, self.stop.signal_to_hand_on());
+        mem::forget(self);
+        match sys::detach(tid, signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(TraceError::ptrace("PTRACE_DETACH", tid, errno)),
+        }
+    }
+
+    /// The signal it is stopped for, if this is a signal-delivery-stop.
+    #[must_use]
+    pub fn signal(&self) -> Option<Signal> {
+        match self.stop {
+            Stop::SignalDelivery(signal) => Some(signal),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure here: the end of the tracer's thread detaches in any case.
+        let _ = sys::detach(self.tid, self.stop.signal_to_hand_on());
+    }
+}
