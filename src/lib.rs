@@ -6,6 +6,7 @@ pub mod cli;
 pub mod error;
 pub mod exit;
 pub mod ids;
+pub mod inject;
 pub mod kind;
 pub mod net;
 pub mod output;

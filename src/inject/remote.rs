@@ -1,0 +1,273 @@
+//! One stopped thread made to run system calls for us, then put back as if nothing had been.
+//!
+//! The sequence, checked by experiment on 3.10 to 6.18 (an interrupted `poll(1500 ms)` returned after 1501 ms):
+//!
+//! 1. The thread is in a PTRACE_EVENT_STOP. Its registers are saved.
+//! 2. PTRACE_SETREGS: the call in the registers, the instruction pointer at a `syscall` instruction, `orig_rax` -1.
+//! 3. PTRACE_SYSCALL to the syscall-entry-stop, PTRACE_SYSCALL to the syscall-exit-stop; the result is read there.
+//! 4. PTRACE_INTERRUPT, then PTRACE_CONT: the thread reports PTRACE_EVENT_STOP before it runs any instruction.
+//! 5. There the saved registers go back. It must be there: a restart code written in a syscall-stop would be seen
+//!    by the application, in a signal-type stop the kernel acts on it.
+//!
+//! Signals need no mask: one that arrives between 2 and the entry is reported as a signal-delivery-stop. The saved
+//! registers go back right there, the signal is delivered as it would have been, the thread stops again before the
+//! first instruction of the handler, and the call is tried anew from that state. So nothing is held back, queued
+//! or reordered, and a tracer that dies leaves no signal blocked. Between the entry and the exit no signal can
+//! be reported, and after the exit the queued PTRACE_EVENT_STOP comes first (`get_signal` looks at job control
+//! before it dequeues).
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::gadget::Site;
+use super::restart;
+use crate::arch::{Abi, Registers};
+use crate::error::TraceError;
+use crate::ids::{Pid, Tid};
+use crate::trace::{Deadline, Seized, Stop, Stopped, Waited};
+
+/// So many signals may get in the way of one call. Each costs two stops, about 20 us.
+const MOST_SIGNALS: u32 = 1_000;
+
+/// How long a thread may need for a stop that takes no waiting: only scheduling stands in its way.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A stopped thread on loan. [`Self::finish`] gives it back unharmed; a drop puts it back as well as it can.
+#[derive(Debug)]
+pub struct Remote {
+    /// `None` only inside a method, or after the thread is lost.
+    thread: Option<Stopped>,
+    tid: Tid,
+    pid: Pid,
+    abi: &'static Abi,
+    site: Site,
+    saved: Registers,
+    /// The thread's registers are not `saved` at the moment.
+    displaced: bool,
+    /// The thread's seccomp filters are out of force.
+    seccomp_suspended: bool,
+    /// A call that takes longer than this is interrupted: no target is paused for the length of a SO_LINGER.
+    patience: Duration,
+}
+
+/// Where the way to the syscall-entry-stop led.
+enum Entry {
+    Reached(Stopped),
+    /// A signal came first and has been delivered; try again.
+    Again(Stopped),
+}
+
+impl Remote {
+    /// Borrows `thread`, which must be in a PTRACE_EVENT_STOP, to run calls at `site`.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn prepare(
+        thread: Stopped,
+        pid: Pid,
+        abi: &'static Abi,
+        site: Site,
+        patience: Duration,
+    ) -> Result<Self, TraceError> {
+        let saved = thread.registers()?;
+        let tid = thread.tid();
+        Ok(Self {
+            thread: Some(thread),
+            tid,
+            pid,
+            abi,
+            site,
+            saved,
+            displaced: false,
+            seccomp_suspended: false,
+            patience,
+        })
+    }
+
+    /// Takes the thread's seccomp filters out of force until [`Self::finish`]: otherwise they apply to the injected
+    /// call, and strict mode kills the target for it.
+    ///
+    /// # Errors
+    /// [`TraceError::Ptrace`] where the kernel does not allow it.
+    pub fn suspend_seccomp(&mut self) -> Result<(), TraceError> {
+        if let Some(thread) = &mut self.thread {
+            thread.suspend_seccomp(true)?;
+            self.seccomp_suspended = true;
+        }
+        Ok(())
+    }
+
+    /// Runs one system call in the target and returns its result: the outer `Result` is about the transport, the
+    /// inner one is what the target's kernel call answered.
+    ///
+    /// # Errors
+    /// [`TraceError::Gone`] if the thread was killed, [`TraceError::Stuck`] if the call does not come back, others
+    /// as ptrace(2) has them. After any of them the thread is put back as far as possible by [`Self::finish`].
+    pub fn call(&mut self, nr: u64, args: [u64; 6]) -> Result<Result<u64, Errno>, TraceError> {
+        for _ in 0..MOST_SIGNALS {
+            let thread = self.take()?;
+            match self.enter(thread, nr, args)? {
+                Entry::Again(thread) => self.thread = Some(thread),
+                Entry::Reached(thread) => {
+                    let thread = self.leave(thread)?;
+                    let result = thread.registers()?.result(self.abi);
+                    self.thread = Some(thread);
+                    return Ok(decode(result));
+                }
+            }
+        }
+        Err(TraceError::SignalStorm(self.tid))
+    }
+
+    /// From a stop to the syscall-entry-stop of our call.
+    fn enter(&mut self, mut thread: Stopped, nr: u64, args: [u64; 6]) -> Result<Entry, TraceError> {
+        let mut call = self.saved;
+        call.load_call(self.abi, self.site.address, nr, args);
+        self.displaced = true;
+        thread.set_registers(&call)?;
+        loop {
+            thread = self.next_stop(thread.run_to_syscall()?, STOP_LIMIT)?;
+            match thread.stop() {
+                Stop::Syscall => return Ok(Entry::Reached(thread)),
+                // A SIGCONT or an interrupt left over: nothing ran yet, the registers are still ours.
+                Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) => {}
+                Stop::SignalDelivery(_) if self.is_own_fault(&thread)? => {
+                    thread.interrupt_next()?;
+                    let thread = self.next_stop(thread.run_without_signal()?, STOP_LIMIT)?;
+                    self.thread = Some(thread);
+                    return Err(TraceError::NoGadget(format!("{} raised a fault", self.site.address)));
+                }
+                Stop::SignalDelivery(_) => return self.deliver(thread).map(Entry::Again),
+            }
+        }
+    }
+
+    /// Puts the thread back as it was, lets its signal be delivered, and stops it again before it runs on.
+    fn deliver(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
+        thread.set_registers(&self.saved)?;
+        self.displaced = false;
+        loop {
+            thread.interrupt_next()?;
+            thread = self.next_stop(thread.run()?, STOP_LIMIT)?;
+            match thread.stop() {
+                Stop::Interrupt | Stop::Group(_) => break,
+                Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => {}
+            }
+        }
+        restart::hide_interruption(&mut thread, self.abi)?;
+        self.saved = thread.registers()?;
+        Ok(thread)
+    }
+
+    /// From the syscall-entry-stop to the syscall-exit-stop.
+    fn leave(&mut self, thread: Stopped) -> Result<Stopped, TraceError> {
+        let running = thread.run_to_syscall()?;
+        let late = match running.wait(Deadline::after(self.patience))? {
+            Waited::Stopped(thread) => return self.expect_exit(thread),
+            Waited::Gone => return Err(TraceError::Gone(self.tid)),
+            Waited::Late(late) => late,
+        };
+        // A close that lingers (SO_LINGER, socket(7)) gives up its wait at once; the kernel goes on without it.
+        late.interrupt()?;
+        let thread = self.next_stop(late, STOP_LIMIT)?;
+        self.expect_exit(thread)
+    }
+
+    fn expect_exit(&mut self, thread: Stopped) -> Result<Stopped, TraceError> {
+        if thread.stop() == Stop::Syscall {
+            return Ok(thread);
+        }
+        let stop = format!("{:?} inside the injected call", thread.stop());
+        self.thread = Some(thread);
+        Err(TraceError::UnexpectedStop { tid: self.tid, stop })
+    }
+
+    /// Whether the signal is the site's fault: a bad address (the instruction pointer still at it), or a call that
+    /// syscall user dispatch turned into a SIGSYS (right behind it). No handler may hear of it.
+    fn is_own_fault(&self, thread: &Stopped) -> Result<bool, TraceError> {
+        let instruction = self.site.address.0..=self.site.address.0 + self.abi.instruction.len() as u64;
+        Ok(thread.is_fault()? && instruction.contains(&thread.registers()?.ip().0))
+    }
+
+    fn next_stop(&mut self, running: Seized, limit: Duration) -> Result<Stopped, TraceError> {
+        match running.wait(Deadline::after(limit))? {
+            Waited::Stopped(thread) => Ok(thread),
+            Waited::Gone => Err(TraceError::Gone(self.tid)),
+            Waited::Late(_) => Err(TraceError::Stuck(self.tid)),
+        }
+    }
+
+    fn take(&mut self) -> Result<Stopped, TraceError> {
+        self.thread.take().ok_or(TraceError::Gone(self.tid))
+    }
+
+    /// Puts everything back and returns the thread in a signal-type stop, ready to be detached.
+    ///
+    /// # Errors
+    /// [`TraceError::Gone`] if the thread was killed meanwhile; any other error means that the thread could not be
+    /// restored.
+    pub fn finish(mut self) -> Result<Stopped, TraceError> {
+        self.restore()
+    }
+
+    fn restore(&mut self) -> Result<Stopped, TraceError> {
+        let mut thread = self.take()?;
+        while self.displaced && !thread.stop().is_signal_type() {
+            thread.interrupt_next()?;
+            thread = self.next_stop(thread.run()?, STOP_LIMIT)?;
+        }
+        if self.displaced {
+            thread.set_registers(&self.saved)?;
+            self.displaced = false;
+        }
+        if self.seccomp_suspended {
+            thread.suspend_seccomp(false)?;
+            self.seccomp_suspended = false;
+        }
+        Ok(thread)
+    }
+
+    /// The process this thread belongs to.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// How the target's code calls the kernel.
+    #[must_use]
+    pub fn abi(&self) -> &'static Abi {
+        self.abi
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // Reached with a thread only on an error or a panic on the way; that error is the one to be told. The
+        // thread is detached by its own drop.
+        if self.thread.is_some() {
+            let _ = self.restore();
+        }
+    }
+}
+
+/// A call's raw result: -4095 to -1 are negated errno numbers (syscall(2)).
+fn decode(raw: i64) -> Result<u64, Errno> {
+    match raw {
+        -4095..=-1 => Err(Errno::from_raw(i32::try_from(-raw).unwrap_or(libc::EIO))),
+        value => Ok(value.cast_unsigned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_and_errors_are_told_apart() {
+        assert_eq!(decode(0), Ok(0));
+        assert_eq!(decode(-9), Err(Errno::EBADF));
+        assert_eq!(decode(-4096), Ok((-4096_i64).cast_unsigned()));
+        assert_eq!(decode(i64::MAX), Ok(i64::MAX.cast_unsigned()));
+    }
+}
