@@ -1,2 +1,60 @@
-//! The command.
-fn main() {}
+//! The command: parse, run, print the error once, exit status.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use fdclose::cli::terminal::Terminal;
+use fdclose::cli::{self, Cli, Command, NotParsed};
+use fdclose::exit::Exit;
+use fdclose::output::sanitize::printable;
+use fdclose::output::style::ColorChoice;
+use fdclose::proc::Procfs;
+use fdclose::trace;
+
+fn main() -> ExitCode {
+    let (terminal, outcome) = match cli::parse(std::env::args_os()) {
+        Ok(cli) => {
+            let terminal = Terminal::detect(cli.color);
+            (terminal, run(&cli, &terminal))
+        }
+        Err(not_parsed) => {
+            let terminal = Terminal::detect(ColorChoice::Auto);
+            (terminal, tell(&not_parsed, &terminal))
+        }
+    };
+    let exit = outcome.unwrap_or_else(|error| {
+        // Where standard error can't be written to either, the exit status has to do.
+        let _ = terminal.error(&printable(format!("{error:#}").as_bytes()), None);
+        Exit::Failed
+    });
+    exit.into()
+}
+
+fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
+    trace::prepare_process()?;
+    let procfs = Procfs::host();
+    match &cli.command {
+        Command::Act(action) => cli::close::run(terminal, &procfs, action, cli.verbose > 0),
+        Command::List(list) => cli::list::run(terminal, &procfs, list),
+        Command::Demo => cli::demo::run(terminal, &procfs),
+        Command::DemoServer => cli::demo::serve(),
+        Command::Generate(what) => {
+            terminal.result(|_, out| cli::generate::write(*what, out))?;
+            Ok(Exit::Success)
+        }
+    }
+}
+
+fn tell(not_parsed: &NotParsed, terminal: &Terminal) -> anyhow::Result<Exit> {
+    match not_parsed {
+        NotParsed::Help(help) => {
+            let colored = std::io::stdout().is_terminal();
+            terminal.result(|_, out| out.write_all(help.text(colored).as_bytes()))?;
+            Ok(Exit::Success)
+        }
+        NotParsed::Usage(error) => {
+            terminal.error(&error.message, error.hint.as_deref())?;
+            Ok(Exit::Refused)
+        }
+    }
+}

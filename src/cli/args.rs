@@ -64,6 +64,8 @@ pub(super) struct Raw {
 }
 
 #[derive(Debug, Subcommand)]
+// One of these exists for the length of a parse: its size is of no interest.
+#[allow(clippy::large_enum_variant)]
 enum RawCommand {
     /// Show what is selected: every descriptor and who holds it
     #[command(
@@ -81,6 +83,9 @@ enum RawCommand {
     /// Make a CLOSE-WAIT leak in a child process, show it, close it
     #[command(long_about = help::DEMO, term_width = help::WIDTH)]
     Demo,
+    /// The server that the demo starts
+    #[command(hide = true, name = super::demo::SERVER_COMMAND)]
+    DemoServer,
     /// Write the man page or shell completions to standard output
     #[command(hide = true, term_width = help::WIDTH)]
     Generate {
@@ -233,6 +238,7 @@ impl From<Raw> for Cli {
                 Command::List(List { selectors: selectors.into(), output: output.into() })
             }
             Some(RawCommand::Demo) => Command::Demo,
+            Some(RawCommand::DemoServer) => Command::DemoServer,
             Some(RawCommand::Generate { what: RawWhat::Man }) => Command::Generate(What::Man),
             Some(RawCommand::Generate { what: RawWhat::Completions { shell } }) => {
                 Command::Generate(What::Completions(shell))

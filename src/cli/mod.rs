@@ -9,8 +9,13 @@ use crate::output::style::ColorChoice;
 use crate::selectors::Selectors;
 
 mod args;
+pub mod close;
+pub mod demo;
 pub mod generate;
 mod help;
+pub mod list;
+mod look;
+pub mod terminal;
 mod usage;
 mod values;
 
@@ -36,6 +41,8 @@ pub enum Command {
     List(List),
     /// Make a leak and close it.
     Demo,
+    /// The child of `Demo`: the server that leaks.
+    DemoServer,
     /// Write what packagers install.
     Generate(generate::What),
 }

@@ -2,15 +2,15 @@
 
 mod endpoint;
 mod error;
+mod filter;
 mod lines;
 mod row;
-mod filter;
 mod state;
 mod table;
 
 pub use endpoint::{Endpoint, UnixName};
 pub use error::NetError;
-pub use row::SocketInfo;
 pub use filter::{AddrFilter, ParseAddrError};
+pub use row::SocketInfo;
 pub use state::{ParseStateError, TcpState};
 pub use table::{Protocols, SocketTable};

@@ -1,0 +1,152 @@
+//! A plan to outcomes: act, look again, and tell what the kernel says then.
+
+use crate::error::AttachError;
+use crate::ids::Pid;
+use crate::method::{self, Conduct, Item, ItemOutcome, Operation};
+use crate::plan::{Plan, ProcessPlan};
+use crate::proc::Procfs;
+use crate::report::{ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text};
+use crate::survey::{Match, Survey};
+use crate::verify;
+
+/// The report on a plan that is not carried out: because it is a dry run, or because nothing in it may be done.
+#[must_use]
+pub fn preview(survey: &Survey, plan: &Plan, dry_run: bool) -> ActionReport {
+    let mut targets: Vec<(usize, TargetReport)> =
+        planned(plan).map(|index| (index, target_report(survey, index, Outcome::WouldDo))).collect();
+    targets.extend(refusals(survey, plan));
+    ActionReport::close(dry_run, in_order(targets), Vec::new())
+}
+
+/// Carries out `plan`, process by process, and reports what became of every match.
+#[must_use]
+pub fn apply(procfs: &Procfs, survey: &Survey, plan: &Plan, conduct: Conduct) -> ActionReport {
+    let mut targets: Vec<(usize, TargetReport)> = refusals(survey, plan).collect();
+    let mut processes = Vec::new();
+    for share in &plan.processes {
+        let Some(subject) = survey.subjects.get(share.subject) else { continue };
+        let items = items(survey, share);
+        let operation = method::close::close(procfs, &subject.process, &items, conduct);
+        targets.extend(outcomes(procfs, survey, share, &operation));
+        if operation.stops > 0 || !operation.restored {
+            processes.push(process_report(subject.process.pid(), &subject.comm, &operation));
+        }
+    }
+    ActionReport::close(false, in_order(targets), processes)
+}
+
+fn planned(plan: &Plan) -> impl Iterator<Item = usize> {
+    plan.processes.iter().flat_map(|process| process.act_on.iter().copied())
+}
+
+fn in_order(mut targets: Vec<(usize, TargetReport)>) -> Vec<TargetReport> {
+    targets.sort_by_key(|(index, _)| *index);
+    targets.into_iter().map(|(_, target)| target).collect()
+}
+
+fn refusals<'a>(survey: &'a Survey, plan: &'a Plan) -> impl Iterator<Item = (usize, TargetReport)> + 'a {
+    plan.refused.iter().map(|(index, reason)| {
+        let target = TargetReport {
+            error: Some(reason.to_string()),
+            hint: Some(reason.hint().to_owned()),
+            ..target_report(survey, *index, Outcome::Refused)
+        };
+        (*index, target)
+    })
+}
+
+fn items(survey: &Survey, share: &ProcessPlan) -> Vec<Item> {
+    let item = |found: &Match| Item { fd: found.fd, expected: found.target.clone() };
+    share.act_on.iter().filter_map(|index| survey.matches.get(*index)).map(item).collect()
+}
+
+/// The report on a match to which nothing has happened yet.
+fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetReport {
+    let found = &survey.matches[index];
+    let subject = survey.subject_of(found);
+    TargetReport {
+        pid: subject.process.pid(),
+        comm: Text::from(subject.comm.clone()),
+        fd: found.fd,
+        inode: found.target.inode(),
+        kind: found.kind(),
+        name: Text::from(found.name()),
+        deleted: found.target.is_deleted(),
+        state: found.tcp_state(),
+        local: found.local(),
+        peer: found.peer(),
+        outcome,
+        fd_freed: false,
+        connection: ConnectionFate::NotApplicable,
+        holders: Vec::new(),
+        error: None,
+        hint: None,
+    }
+}
+
+/// What became of the matches of one process, connections looked up again.
+fn outcomes(
+    procfs: &Procfs,
+    survey: &Survey,
+    share: &ProcessPlan,
+    operation: &Operation,
+) -> Vec<(usize, TargetReport)> {
+    let mut targets: Vec<(usize, TargetReport)> = share
+        .act_on
+        .iter()
+        .zip(&operation.outcomes)
+        .map(|(index, outcome)| {
+            (*index, with_outcome(target_report(survey, *index, Outcome::Done), outcome, operation))
+        })
+        .collect();
+    if let Some(subject) = survey.subjects.get(share.subject) {
+        let done =
+            targets.iter_mut().map(|(_, target)| target).filter(|target| target.outcome == Outcome::Done);
+        verify::connections(procfs, &subject.process, done);
+    }
+    targets
+}
+
+fn with_outcome(target: TargetReport, outcome: &ItemOutcome, operation: &Operation) -> TargetReport {
+    let (outcome, error, hint) = match outcome {
+        ItemOutcome::Done(None) => (Outcome::Done, None, None),
+        ItemOutcome::Done(Some(errno)) => {
+            let note = format!("closed, but the last writes to the file failed: {}", errno.desc());
+            (Outcome::Done, Some(note), None)
+        }
+        ItemOutcome::Gone => (Outcome::Gone, None, None),
+        ItemOutcome::Changed => {
+            let why = "the descriptor referred to something else by then, and was left alone";
+            (Outcome::Changed, Some(why.to_owned()), Some("select again".to_owned()))
+        }
+        ItemOutcome::Failed(why) => (Outcome::Failed, Some(why.clone()), None),
+        ItemOutcome::NotTried => match &operation.error {
+            Some(AttachError::Gone) => (Outcome::Gone, None, None),
+            Some(error) => (outcome_of(error), Some(error.to_string()), error.hint()),
+            None => (Outcome::Failed, Some("was not tried: this is a bug in fdclose".to_owned()), None),
+        },
+    };
+    TargetReport { outcome, fd_freed: outcome == Outcome::Done, error, hint, ..target }
+}
+
+/// Whether an error means that nothing could be done (refused by the kernel), or that something went wrong.
+fn outcome_of(error: &AttachError) -> Outcome {
+    match error {
+        AttachError::Refused(_) | AttachError::Seccomp { .. } => Outcome::Refused,
+        error if error.is_gone() => Outcome::Gone,
+        _ => Outcome::Failed,
+    }
+}
+
+fn process_report(pid: Pid, comm: &[u8], operation: &Operation) -> ProcessReport {
+    let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    ProcessReport {
+        pid,
+        comm: Text::from(comm),
+        threads: operation.threads,
+        stops: operation.stops,
+        paused_us_max: micros(operation.longest_pause),
+        paused_us_total: micros(operation.total_pause),
+        restored: operation.restored,
+    }
+}

@@ -1,0 +1,79 @@
+//! The main action: close what is selected.
+
+use std::io::{self, BufReader};
+
+use anyhow::Context as _;
+
+use super::look::report_unreadable;
+use super::terminal::Terminal;
+use super::{Action, Method};
+use crate::apply;
+use crate::exit::Exit;
+use crate::method;
+use crate::output::{confirm, failures, json, result, table};
+use crate::plan::{self, OwnFacts, Plan};
+use crate::proc::Procfs;
+use crate::report::ActionReport;
+use crate::survey::{Survey, survey};
+
+/// Runs the action and says how it went.
+///
+/// # Errors
+/// Only what leaves nothing to report: /proc can't be read, or a stream can't be written to.
+pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Exit> {
+    let Action { selectors, method: Method::Close, conduct, output } = action;
+    let survey = survey(procfs, selectors)?;
+    let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
+    if survey.matches.is_empty() {
+        if output.json {
+            terminal
+                .result(|_, out| json::write(&ActionReport::close(conduct.dry_run, vec![], vec![]), out))?;
+        }
+        if survey.unreadable.is_empty() || selectors.pids.is_empty() {
+            terminal.error("nothing matched", Some("fdclose list shows what is there"))?;
+        }
+        return Ok(if_nothing);
+    }
+    let plan = plan::plan(&survey, &OwnFacts::gather(procfs), conduct.force);
+    let report = if conduct.dry_run || plan.is_empty() {
+        apply::preview(&survey, &plan, conduct.dry_run)
+    } else {
+        let agreed = conduct.yes || selectors.is_exact() || agree(terminal, &survey, &plan)?;
+        if !agreed {
+            return Ok(Exit::Refused);
+        }
+        let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
+        apply::apply(procfs, &survey, &plan, limits)
+    };
+    terminal.result(|layout, out| match (output.json, output.quiet) {
+        (true, _) => json::write(&report, out),
+        (false, true) => Ok(()),
+        (false, false) => result::write(&report, verbose, layout, out),
+    })?;
+    if !output.json {
+        terminal.diagnostic(|layout, out| failures::write(&report, layout, out))?;
+    }
+    Ok(Exit::of_action(&report))
+}
+
+/// Shows what a broad selection matched and asks; without a terminal, says what to do instead.
+fn agree(terminal: &Terminal, survey: &Survey, plan: &Plan) -> anyhow::Result<bool> {
+    let (descriptors, processes) = (plan.len(), plan.processes.len());
+    if !terminal.can_ask() {
+        terminal.error(
+            &format!("this selection is broad (it matches {descriptors} descriptors) and there is no terminal to ask on; nothing was touched"),
+            Some("look at it with --dry-run, then give --yes"),
+        )?;
+        return Ok(false);
+    }
+    let preview = apply::preview(survey, plan, true);
+    let rows: Vec<table::Row<'_>> = preview.targets.iter().map(table::Row::from).collect();
+    terminal.result(|layout, out| table::write(&rows, layout, out))?;
+    let mut input = BufReader::new(io::stdin().lock());
+    let agreed = confirm::ask(descriptors, processes, &mut input, &mut io::stderr().lock())
+        .context("can't ask on the terminal")?;
+    if !agreed {
+        terminal.note("nothing was touched")?;
+    }
+    Ok(agreed)
+}

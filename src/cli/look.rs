@@ -1,0 +1,62 @@
+//! What every command begins with: look, and say what could not be looked at.
+
+use std::io;
+
+use super::terminal::Terminal;
+use crate::error::AttachError;
+use crate::exit::Exit;
+use crate::ids::Pid;
+use crate::proc::{ProcError, Procfs};
+use crate::selectors::Selectors;
+use crate::survey::Survey;
+use crate::trace::refusal::Refusal;
+
+/// Says which processes could not be looked into. What follows for the exit status if nothing else matched:
+/// [`Exit::NothingMatched`], or [`Exit::Refused`] if a named process is there but may not be read.
+///
+/// # Errors
+/// A failure of standard error.
+pub(super) fn report_unreadable(
+    terminal: &Terminal,
+    procfs: &Procfs,
+    selectors: &Selectors,
+    survey: &Survey,
+) -> io::Result<Exit> {
+    if selectors.pids.is_empty() {
+        let hidden = survey.unreadable.len();
+        if hidden > 0 {
+            let what = if hidden == 1 { "1 process".to_owned() } else { format!("{hidden} processes") };
+            let more = if nix::unistd::geteuid().is_root() { "" } else { "; root sees more" };
+            terminal.note(&format!("{what} could not be looked into, for lack of permission{more}"))?;
+        }
+        return Ok(Exit::NothingMatched);
+    }
+    let mut exit = Exit::NothingMatched;
+    for (pid, error) in &survey.unreadable {
+        if error.is_gone() {
+            terminal.error(&format!("there is no process {pid}"), None)?;
+            continue;
+        }
+        exit = Exit::Refused;
+        let (why, hint) = reason(procfs, *pid, error);
+        terminal.error(&format!("can't look into process {pid}: {why}"), hint.as_deref())?;
+    }
+    Ok(exit)
+}
+
+/// Why the descriptors of a process may not be read: the same rules as for tracing, Yama apart.
+fn reason(procfs: &Procfs, pid: Pid, error: &ProcError) -> (String, Option<String>) {
+    let diagnosed = match error {
+        ProcError::Denied { .. } => {
+            procfs.open(pid).ok().and_then(|process| Refusal::diagnose(procfs, &process, pid.leader()))
+        }
+        _ => None,
+    };
+    match diagnosed {
+        Some(refusal) => {
+            let hint = AttachError::Refused(refusal.clone()).hint();
+            (refusal.to_string(), hint)
+        }
+        None => (error.to_string(), None),
+    }
+}

@@ -1,0 +1,85 @@
+//! Where results and diagnostics go, and how wide and colourful.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+use crate::output::style::{ColorChoice, Palette};
+use crate::output::{Layout, terminal_width, unless_unread};
+
+/// The two streams of the command, as the user set them up.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    stdout: Layout,
+    stderr: Layout,
+}
+
+impl Terminal {
+    /// Looks at the streams and the environment.
+    #[must_use]
+    pub fn detect(color: ColorChoice) -> Self {
+        let palette =
+            |is_terminal| Palette::new(color.wants_color(is_terminal, |name| std::env::var_os(name)));
+        Self {
+            stdout: Layout {
+                width: terminal_width(&io::stdout()),
+                palette: palette(io::stdout().is_terminal()),
+            },
+            stderr: Layout {
+                width: terminal_width(&io::stderr()),
+                palette: palette(io::stderr().is_terminal()),
+            },
+        }
+    }
+
+    /// Writes a result. That nobody reads it to its end is no error.
+    ///
+    /// # Errors
+    /// Any other failure of the stream.
+    pub fn result(&self, write: impl FnOnce(&Layout, &mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        unless_unread(write(&self.stdout, &mut out).and_then(|()| out.flush()))
+    }
+
+    /// Writes a diagnostic.
+    ///
+    /// # Errors
+    /// A failure of the stream, if it is not that nobody reads on.
+    pub fn diagnostic(
+        &self,
+        write: impl FnOnce(&Layout, &mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut out = BufWriter::new(io::stderr().lock());
+        unless_unread(write(&self.stderr, &mut out).and_then(|()| out.flush()))
+    }
+
+    /// Writes an `error:` line, and a `hint:` line if there is one. Texts from outside are to be sanitised before.
+    ///
+    /// # Errors
+    /// As [`Self::diagnostic`].
+    pub fn error(&self, what: &str, hint: Option<&str>) -> io::Result<()> {
+        self.diagnostic(|layout, out| {
+            let Palette { bad, hint: style, .. } = layout.palette;
+            writeln!(out, "{bad}error:{bad:#} {what}")?;
+            match hint {
+                Some(hint) => writeln!(out, "{style}hint:{style:#} {hint}"),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Writes a `note:` line.
+    ///
+    /// # Errors
+    /// As [`Self::diagnostic`].
+    pub fn note(&self, what: &str) -> io::Result<()> {
+        self.diagnostic(|layout, out| {
+            let style = layout.palette.hint;
+            writeln!(out, "{style}note:{style:#} {what}")
+        })
+    }
+
+    /// Whether there is somebody to ask.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+}

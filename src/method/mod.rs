@@ -1,0 +1,93 @@
+//! The ways to end what is selected, one file each.
+
+pub mod close;
+mod surgeon;
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::error::{AttachError, TraceError};
+use crate::ids::Fd;
+use crate::proc::FdTarget;
+
+/// How gently to go about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conduct {
+    /// No pause of the target is to be longer than this.
+    pub max_pause: Duration,
+    /// No wait for the target is to be longer than this.
+    pub timeout: Duration,
+}
+
+/// One descriptor to act on, and what it must still refer to at that moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The descriptor.
+    pub fd: Fd,
+    /// What it referred to when it was selected.
+    pub expected: FdTarget,
+}
+
+/// What became of an [`Item`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ItemOutcome {
+    /// The call was made. If the file could not be flushed on the way, this is what close(2) said of it.
+    Done(Option<Errno>),
+    /// The descriptor was no longer open.
+    Gone,
+    /// It referred to something else.
+    Changed,
+    /// It could not be looked at or acted on, for this reason.
+    Failed(String),
+    /// Something went wrong before it was its turn.
+    NotTried,
+}
+
+/// How one process was treated, and what became of its items.
+#[derive(Debug)]
+pub struct Operation {
+    /// One for each item, in their order.
+    pub outcomes: Vec<ItemOutcome>,
+    /// The largest number of threads stopped at once.
+    pub threads: usize,
+    /// How often the process was stopped.
+    pub stops: u64,
+    /// The longest pause: from the first thread asked to stop to the last one let go.
+    pub longest_pause: Duration,
+    /// All pauses together.
+    pub total_pause: Duration,
+    /// Why it ended early, if it did.
+    pub error: Option<AttachError>,
+    /// Whether every thread was put back as it was.
+    pub restored: bool,
+}
+
+impl Operation {
+    /// Nothing done so far to `items` items.
+    #[must_use]
+    pub fn new(items: usize) -> Self {
+        Self {
+            outcomes: vec![ItemOutcome::NotTried; items],
+            threads: 0,
+            stops: 0,
+            longest_pause: Duration::ZERO,
+            total_pause: Duration::ZERO,
+            error: None,
+            restored: true,
+        }
+    }
+
+    fn count_pause(&mut self, pause: Duration) {
+        self.longest_pause = self.longest_pause.max(pause);
+        self.total_pause += pause;
+    }
+
+    fn fail(&mut self, error: impl Into<AttachError>) {
+        let error = error.into();
+        if let AttachError::Trace(TraceError::Stuck(_)) = error {
+            self.restored = false;
+        }
+        self.error.get_or_insert(error);
+    }
+}

@@ -1,0 +1,150 @@
+//! Matches to a plan. [`plan`] is pure: `--dry-run` shows what it gives, and nothing more is decided afterwards.
+
+use std::fmt;
+
+use crate::ids::{Fd, Pid};
+use crate::net::TcpState;
+use crate::proc::Procfs;
+use crate::survey::{Match, Survey};
+
+/// Why a descriptor is not touched without `--force`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// It is fdclose's own. Not even `--force` helps.
+    Myself,
+    /// Standard input, output or error.
+    StandardStream(Fd),
+    /// It accepts connections: closing it ends the service.
+    Listening,
+    /// The process is pid 1.
+    Init,
+    /// The process started fdclose, or started what started it.
+    Ancestor,
+}
+
+impl Protection {
+    /// What the user can do about it.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Myself => "name another process",
+            _ => "give --force if you mean it",
+        }
+    }
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Myself => f.write_str("that is fdclose itself"),
+            Self::StandardStream(fd) => {
+                let name = match fd.as_raw() {
+                    0 => "input",
+                    1 => "output",
+                    _ => "error",
+                };
+                write!(f, "descriptor {fd} is standard {name}: most programs take its number for granted")
+            }
+            Self::Listening => {
+                f.write_str("it is a listening socket: closing it ends the service, not a connection")
+            }
+            Self::Init => {
+                f.write_str("pid 1 is the system's init: if it fails, the machine or container goes down")
+            }
+            Self::Ancestor => {
+                f.write_str("this process is an ancestor of fdclose: the shell or session you work in")
+            }
+        }
+    }
+}
+
+/// What the plan must know of fdclose itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnFacts {
+    /// Its process.
+    pub pid: Option<Pid>,
+    /// Its parent, that one's parent, and so on.
+    pub ancestors: Vec<Pid>,
+}
+
+impl OwnFacts {
+    /// Reads them. A parent outside of this pid namespace is not seen, and can't be named either.
+    #[must_use]
+    pub fn gather(procfs: &Procfs) -> Self {
+        let pid = Pid::new(std::process::id().cast_signed());
+        let parent = |pid: Pid| procfs.open(pid).ok()?.status().ok()?.ppid;
+        let mut ancestors: Vec<Pid> = Vec::new();
+        let mut next = pid.and_then(parent);
+        while let Some(ancestor) = next.filter(|ancestor| !ancestors.contains(ancestor)) {
+            ancestors.push(ancestor);
+            next = parent(ancestor);
+        }
+        Self { pid, ancestors }
+    }
+}
+
+/// One process's share of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessPlan {
+    /// The process, as an index into [`Survey::subjects`].
+    pub subject: usize,
+    /// The matches to act on, as indices into [`Survey::matches`].
+    pub act_on: Vec<usize>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Process by process.
+    pub processes: Vec<ProcessPlan>,
+    /// Matches that are not to be touched, as indices into [`Survey::matches`].
+    pub refused: Vec<(usize, Protection)>,
+}
+
+impl Plan {
+    /// How many descriptors are to be acted on.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.processes.iter().map(|process| process.act_on.len()).sum()
+    }
+
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+}
+
+/// Plans to act on everything in `survey`, except for what is protected.
+#[must_use]
+pub fn plan(survey: &Survey, own: &OwnFacts, force: bool) -> Plan {
+    let mut plan = Plan::default();
+    for (index, found) in survey.matches.iter().enumerate() {
+        let pid = survey.subject_of(found).process.pid();
+        match protection(found, pid, own) {
+            Some(reason) if !force || reason == Protection::Myself => plan.refused.push((index, reason)),
+            _ => match plan.processes.last_mut() {
+                Some(process) if process.subject == found.subject => process.act_on.push(index),
+                _ => plan.processes.push(ProcessPlan { subject: found.subject, act_on: vec![index] }),
+            },
+        }
+    }
+    plan
+}
+
+fn protection(found: &Match, pid: Pid, own: &OwnFacts) -> Option<Protection> {
+    let listens = found.tcp_state() == Some(TcpState::Listen);
+    if Some(pid) == own.pid {
+        Some(Protection::Myself)
+    } else if pid.as_raw() == 1 {
+        Some(Protection::Init)
+    } else if own.ancestors.contains(&pid) {
+        Some(Protection::Ancestor)
+    } else if found.fd.as_raw() <= 2 {
+        Some(Protection::StandardStream(found.fd))
+    } else if listens {
+        Some(Protection::Listening)
+    } else {
+        None
+    }
+}

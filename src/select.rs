@@ -1,0 +1,171 @@
+//! Selectors to matches. Pure: what is looked at is handed in, and nothing is read here.
+//!
+//! It goes in two steps, as a socket's inode is known from its descriptor but its addresses only from a table
+//! that can be large: [`by_descriptor`] first, and [`by_socket`] for what the first could not decide.
+
+use std::net::SocketAddr;
+
+use crate::ids::{Fd, Pid};
+use crate::kind::Kind;
+use crate::net::TcpState;
+use crate::proc::FdTarget;
+use crate::selectors::{KindChoice, Selectors};
+
+/// What the descriptor alone tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not selected.
+    No,
+    /// Selected.
+    Yes,
+    /// A socket: selected if [`by_socket`] says so.
+    AskSocket,
+}
+
+/// What the socket tables tell of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketFacts {
+    /// TCP, UDP, Unix, or any other.
+    pub kind: Kind,
+    /// State, if it is TCP.
+    pub state: Option<TcpState>,
+    /// This end, if it is an internet socket.
+    pub local: Option<SocketAddr>,
+    /// The other end, if connected.
+    pub peer: Option<SocketAddr>,
+}
+
+/// Whether a process is one of those selected.
+#[must_use]
+pub fn by_process(selectors: &Selectors, pid: Pid, comm: &[u8]) -> bool {
+    (selectors.pids.is_empty() || selectors.pids.contains(&pid))
+        && (selectors.comms.is_empty() || selectors.comms.iter().any(|wanted| wanted.matches(comm)))
+}
+
+/// What a descriptor, and what it refers to, tell.
+#[must_use]
+pub fn by_descriptor(selectors: &Selectors, fd: Fd, target: &FdTarget) -> Verdict {
+    let number = selectors.fds.is_empty() || selectors.fds.iter().any(|range| range.contains(fd));
+    let inode =
+        selectors.inodes.is_empty() || target.inode().is_some_and(|inode| selectors.inodes.contains(&inode));
+    if !number || !inode || (selectors.deleted && !target.is_deleted()) {
+        return Verdict::No;
+    }
+    let kind = target.kind();
+    let asks_socket =
+        !(selectors.states.is_empty() && selectors.local.is_empty() && selectors.peer.is_empty());
+    if kind == Kind::Socket {
+        let any_kind = selectors.kinds.is_empty() || selectors.kinds.contains(&KindChoice::Any);
+        return if any_kind && !asks_socket { Verdict::Yes } else { Verdict::AskSocket };
+    }
+    if asks_socket || !has_kind(selectors, kind) { Verdict::No } else { Verdict::Yes }
+}
+
+/// What the socket tables tell. For sockets that [`by_descriptor`] did not rule out.
+#[must_use]
+pub fn by_socket(selectors: &Selectors, socket: &SocketFacts) -> bool {
+    let state =
+        selectors.states.is_empty() || socket.state.is_some_and(|state| selectors.states.contains(&state));
+    let end = |filters: &[crate::net::AddrFilter], end: Option<SocketAddr>| {
+        filters.is_empty() || end.is_some_and(|end| filters.iter().any(|filter| filter.matches(&end)))
+    };
+    has_kind(selectors, socket.kind)
+        && state
+        && end(&selectors.local, socket.local)
+        && end(&selectors.peer, socket.peer)
+}
+
+fn has_kind(selectors: &Selectors, kind: Kind) -> bool {
+    // `socket` means every socket, whatever the tables say of it.
+    let is_socket = matches!(kind, Kind::Tcp | Kind::Udp | Kind::Unix);
+    selectors.kinds.is_empty()
+        || selectors.kinds.iter().any(|choice| match choice {
+            KindChoice::Any => true,
+            KindChoice::Only(Kind::Socket) => is_socket || kind == Kind::Socket,
+            KindChoice::Only(wanted) => *wanted == kind,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Inode;
+    use crate::selectors::FdRange;
+
+    fn fd(n: i32) -> Fd {
+        Fd::new(n).unwrap()
+    }
+
+    fn leaked() -> SocketFacts {
+        SocketFacts {
+            kind: Kind::Tcp,
+            state: Some(TcpState::CloseWait),
+            local: Some("127.0.0.1:8888".parse().unwrap()),
+            peer: Some("10.1.2.3:49416".parse().unwrap()),
+        }
+    }
+
+    fn socket() -> FdTarget {
+        FdTarget::Socket(Inode(43000))
+    }
+
+    #[test]
+    fn nothing_selected_means_everything() {
+        let all = Selectors::default();
+        assert_eq!(by_descriptor(&all, fd(3), &socket()), Verdict::Yes);
+        assert_eq!(by_descriptor(&all, fd(3), &FdTarget::Pipe(Inode(1))), Verdict::Yes);
+        assert!(by_socket(&all, &leaked()));
+    }
+
+    #[test]
+    fn the_same_selector_twice_is_or_and_different_ones_are_and() {
+        let by_fd = Selectors {
+            fds: vec![FdRange::new(fd(3), fd(3)).unwrap(), FdRange::new(fd(7), fd(9)).unwrap()],
+            ..Selectors::default()
+        };
+        assert_eq!(by_descriptor(&by_fd, fd(3), &socket()), Verdict::Yes);
+        assert_eq!(by_descriptor(&by_fd, fd(9), &socket()), Verdict::Yes);
+        assert_eq!(by_descriptor(&by_fd, fd(4), &socket()), Verdict::No);
+        let and_inode = Selectors { inodes: vec![Inode(1), Inode(43000)], ..by_fd };
+        assert_eq!(by_descriptor(&and_inode, fd(3), &socket()), Verdict::Yes);
+        assert_eq!(by_descriptor(&and_inode, fd(3), &FdTarget::Socket(Inode(2))), Verdict::No);
+        assert_eq!(by_descriptor(&and_inode, fd(4), &socket()), Verdict::No);
+    }
+
+    #[test]
+    fn states_and_addresses_ask_the_tables_and_rule_out_all_but_sockets() {
+        let waiting = Selectors { states: vec![TcpState::CloseWait], ..Selectors::default() };
+        assert_eq!(by_descriptor(&waiting, fd(3), &socket()), Verdict::AskSocket);
+        assert_eq!(by_descriptor(&waiting, fd(3), &FdTarget::Pipe(Inode(43000))), Verdict::No);
+        assert!(by_socket(&waiting, &leaked()));
+        assert!(!by_socket(&waiting, &SocketFacts { state: Some(TcpState::Established), ..leaked() }));
+        assert!(!by_socket(&waiting, &SocketFacts { state: None, kind: Kind::Udp, ..leaked() }));
+        let from_peer = Selectors { peer: vec!["10.0.0.0/8".parse().unwrap()], ..waiting };
+        assert!(by_socket(&from_peer, &leaked()));
+        assert!(!by_socket(&from_peer, &SocketFacts { peer: None, ..leaked() }));
+        let other_peer = Selectors { peer: vec![":80".parse().unwrap()], ..from_peer };
+        assert!(!by_socket(&other_peer, &leaked()));
+    }
+
+    #[test]
+    fn kinds_split_sockets_by_the_tables() {
+        let tcp = Selectors { kinds: vec![KindChoice::Only(Kind::Tcp)], ..Selectors::default() };
+        assert_eq!(by_descriptor(&tcp, fd(3), &socket()), Verdict::AskSocket);
+        assert!(by_socket(&tcp, &leaked()));
+        assert!(!by_socket(&tcp, &SocketFacts { kind: Kind::Unix, ..leaked() }));
+        let any_socket = Selectors { kinds: vec![KindChoice::Only(Kind::Socket)], ..Selectors::default() };
+        assert!(by_socket(&any_socket, &leaked()));
+        let pipes = Selectors { kinds: vec![KindChoice::Only(Kind::Pipe)], ..Selectors::default() };
+        assert_eq!(by_descriptor(&pipes, fd(3), &FdTarget::Pipe(Inode(1))), Verdict::Yes);
+        assert!(!by_socket(&pipes, &leaked()));
+    }
+
+    #[test]
+    fn deleted_files_alone() {
+        let deleted = Selectors { deleted: true, ..Selectors::default() };
+        let file = |deleted| FdTarget::Path { path: b"/tmp/x".to_vec(), deleted };
+        assert_eq!(by_descriptor(&deleted, fd(3), &file(true)), Verdict::Yes);
+        assert_eq!(by_descriptor(&deleted, fd(3), &file(false)), Verdict::No);
+        assert_eq!(by_descriptor(&deleted, fd(3), &socket()), Verdict::No);
+    }
+}

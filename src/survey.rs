@@ -1,0 +1,248 @@
+//! What is there: the descriptors that a selection matches, and what the socket tables say of them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
+
+use crate::ids::{Fd, Inode, Pid};
+use crate::kind::Kind;
+use crate::net::{NetError, Protocols, SocketInfo, SocketTable, TcpState};
+use crate::proc::{FdTarget, ProcError, Process, Procfs};
+use crate::select::{self, SocketFacts, Verdict};
+use crate::selectors::Selectors;
+
+/// A process with matches.
+#[derive(Debug)]
+pub struct Subject {
+    /// The process.
+    pub process: Process,
+    /// Its name, unsanitised; empty if it could not be read.
+    pub comm: Vec<u8>,
+    /// Its effective user.
+    pub uid: Option<u32>,
+    /// Its network namespace.
+    pub netns: Option<u64>,
+}
+
+/// A descriptor that matches.
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// Its process, as an index into [`Survey::subjects`].
+    pub subject: usize,
+    /// The descriptor.
+    pub fd: Fd,
+    /// What it refers to.
+    pub target: FdTarget,
+    /// What the socket tables say, if it is a socket they know.
+    pub socket: Option<SocketInfo>,
+}
+
+impl Match {
+    /// What it refers to, in words: a path, `socket:[N]`, `anon_inode:[eventfd]`. Unsanitised.
+    #[must_use]
+    pub fn name(&self) -> Vec<u8> {
+        match &self.target {
+            FdTarget::Path { path, .. } => path.clone(),
+            target => target.link().unwrap_or_else(|| b"(a path too long to tell)".to_vec()),
+        }
+    }
+
+    /// The state of a TCP socket.
+    #[must_use]
+    pub fn tcp_state(&self) -> Option<TcpState> {
+        facts(self.socket.as_ref()).state
+    }
+
+    /// This end of an internet socket.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        facts(self.socket.as_ref()).local
+    }
+
+    /// The other end of an internet socket, if connected.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        facts(self.socket.as_ref()).peer
+    }
+
+    /// What sort of thing it is: of sockets, as the tables know it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.socket.as_ref().map_or_else(|| self.target.kind(), |socket| socket.kind)
+    }
+}
+
+/// Everything found.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The processes with matches.
+    pub subjects: Vec<Subject>,
+    /// The matches, by process and descriptor.
+    pub matches: Vec<Match>,
+    /// Processes that could not be looked into, with the reason. Only those that were asked for by number, or
+    /// that the user may not look into.
+    pub unreadable: Vec<(Pid, ProcError)>,
+}
+
+/// A named process is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// `/proc` itself can't be read.
+    #[error("can't read /proc: {0}")]
+    Proc(#[from] ProcError),
+}
+
+/// Looks at every process that `selectors` allows.
+///
+/// # Errors
+/// Only if /proc itself can't be read; what concerns one process is in [`Survey::unreadable`].
+pub fn survey(procfs: &Procfs, selectors: &Selectors) -> Result<Survey, SurveyError> {
+    let mut survey = Survey::default();
+    let named = !selectors.pids.is_empty();
+    let mut pids = if named { selectors.pids.clone() } else { procfs.pids()? };
+    pids.sort_unstable();
+    pids.dedup();
+    let mut tables = Tables::default();
+    for pid in pids {
+        let opened = if named { procfs.open(pid) } else { procfs.open_listed(pid) };
+        let looked = opened.and_then(|process| look_into(process, selectors));
+        match looked {
+            Ok(Some(found)) => survey.add(found, selectors, &mut tables),
+            Ok(None) => {}
+            // Processes end while the host is scanned; that is no news unless one was named.
+            Err(error) if error.is_gone() && !named => {}
+            Err(error) => survey.unreadable.push((pid, error)),
+        }
+    }
+    Ok(survey)
+}
+
+/// The matches of one process, before the socket tables are asked.
+struct Found {
+    subject: Subject,
+    matches: Vec<(Fd, FdTarget, Verdict)>,
+}
+
+fn look_into(process: Process, selectors: &Selectors) -> Result<Option<Found>, ProcError> {
+    // A kernel thread or a zombie has a name but no descriptors; a name may be asked for.
+    let comm = if selectors.comms.is_empty() { None } else { Some(process.comm()?) };
+    if !select::by_process(selectors, process.pid(), comm.as_deref().unwrap_or_default()) {
+        return Ok(None);
+    }
+    let dir = process.fd_dir_of_process()?;
+    let mut matches = Vec::new();
+    for fd in dir.list()? {
+        // The descriptor may be closed since it was listed.
+        let Some(target) = dir.read(fd)? else { continue };
+        match select::by_descriptor(selectors, fd, &target) {
+            Verdict::No => {}
+            verdict => matches.push((fd, target, verdict)),
+        }
+    }
+    if matches.is_empty() {
+        return Ok(None);
+    }
+    matches.sort_unstable_by_key(|(fd, ..)| *fd);
+    let comm = match comm {
+        Some(comm) => comm,
+        None => process.comm()?,
+    };
+    let uid = process.uid().ok();
+    let netns = process.netns().ok();
+    Ok(Some(Found { subject: Subject { process, comm, uid, netns }, matches }))
+}
+
+impl Survey {
+    fn add(&mut self, found: Found, selectors: &Selectors, tables: &mut Tables) {
+        let Found { subject, matches } = found;
+        let sockets: Vec<Inode> = matches.iter().filter_map(|(_, target, _)| socket_inode(target)).collect();
+        let table = tables.with(&subject, &sockets);
+        let index = self.subjects.len();
+        let before = self.matches.len();
+        for (fd, target, verdict) in matches {
+            let socket = socket_inode(&target).and_then(|inode| table?.get(inode)).cloned();
+            if verdict == Verdict::Yes || select::by_socket(selectors, &facts(socket.as_ref())) {
+                self.matches.push(Match { subject: index, fd, target, socket });
+            }
+        }
+        if self.matches.len() > before {
+            self.subjects.push(subject);
+        }
+    }
+
+    /// The process of a match.
+    ///
+    /// # Panics
+    /// If the match is from another survey.
+    #[must_use]
+    pub fn subject_of(&self, found: &Match) -> &Subject {
+        &self.subjects[found.subject]
+    }
+}
+
+fn socket_inode(target: &FdTarget) -> Option<Inode> {
+    match target {
+        FdTarget::Socket(inode) => Some(*inode),
+        _ => None,
+    }
+}
+
+/// What the selectors may ask of a socket; of one that no table knows, only that it is one.
+fn facts(socket: Option<&SocketInfo>) -> SocketFacts {
+    match socket {
+        Some(socket) => SocketFacts {
+            kind: socket.kind,
+            state: if socket.kind == Kind::Tcp { socket.state } else { None },
+            local: socket.local.canonical(),
+            peer: socket.peer.as_ref().and_then(crate::net::Endpoint::canonical),
+        },
+        None => SocketFacts { kind: Kind::Socket, state: None, local: None, peer: None },
+    }
+}
+
+/// The socket tables read so far, each network namespace once. The tables of the other protocols are only read
+/// when the ones before leave a socket unknown.
+#[derive(Debug, Default)]
+struct Tables {
+    by_netns: HashMap<Option<u64>, TableSet>,
+}
+
+#[derive(Debug)]
+struct TableSet {
+    tcp: Option<SocketTable>,
+    rest: Option<SocketTable>,
+}
+
+impl Tables {
+    /// A view on the tables of the namespace of `subject`, with as many protocols as it takes to know `sockets`.
+    fn with(&mut self, subject: &Subject, sockets: &[Inode]) -> Option<View<'_>> {
+        if sockets.is_empty() {
+            return None;
+        }
+        let read = |protocols| -> Option<SocketTable> {
+            let table: Result<SocketTable, NetError> = SocketTable::read(&subject.process, protocols);
+            table.ok()
+        };
+        let set = match self.by_netns.entry(subject.netns) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(TableSet { tcp: read(Protocols::TCP), rest: None }),
+        };
+        let unknown = |inode: &Inode| set.tcp.as_ref().is_none_or(|table| table.get(*inode).is_none());
+        if set.rest.is_none() && sockets.iter().any(unknown) {
+            set.rest = read(Protocols { tcp: false, ..Protocols::ALL });
+        }
+        Some(View { set })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct View<'a> {
+    set: &'a TableSet,
+}
+
+impl<'a> View<'a> {
+    fn get(self, inode: Inode) -> Option<&'a SocketInfo> {
+        let of = |table: &'_ Option<SocketTable>| table.as_ref().is_some_and(|t| t.get(inode).is_some());
+        if of(&self.set.tcp) { self.set.tcp.as_ref()?.get(inode) } else { self.set.rest.as_ref()?.get(inode) }
+    }
+}
