@@ -1,0 +1,22 @@
+//! What the end-to-end tests share: victims, the tool under test, and the kernel's evidence, which is read here and
+//! not with fdclose's own code.
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
+
+pub(crate) mod before;
+mod binaries;
+pub(crate) mod evidence;
+mod needs;
+pub(crate) mod server;
+pub(crate) mod sys;
+mod tool;
+mod victim;
+mod wait;
+
+pub(crate) use before::Before;
+pub(crate) use needs::{Need, lacks};
+pub(crate) use tool::{Run, fdclose, fdclose_as, outcome};
+pub(crate) use victim::Victim;
+pub(crate) use wait::{PATIENCE, wait_until};
+
+/// The user nobody, for tests of what an ordinary user may do.
+pub(crate) const NOBODY: u32 = 65534;

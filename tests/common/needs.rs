@@ -1,0 +1,57 @@
+//! What a test needs of the machine. A test that lacks it says so and is over; under `FDCLOSE_TEST_STRICT=1` it fails,
+//! so that no test is skipped unseen.
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+
+/// A thing not every machine or user has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Need {
+    /// Effective user id 0, to become others and to act on others.
+    Root,
+    /// Tracing processes that are no descendants and didn't allow it (Yama's ptrace_scope 0, or CAP_SYS_PTRACE).
+    TraceOthers,
+    /// The kernel's own threads are visible, as they aren't in a container.
+    KernelThreads,
+    /// A program in PATH.
+    Program(&'static str),
+}
+
+impl Need {
+    fn missing(self) -> Option<String> {
+        let root =
+            fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
+        match self {
+            Self::Root => (!root).then(|| "not root".to_owned()),
+            Self::TraceOthers => {
+                let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+                let scope = scope.trim().parse().unwrap_or(0);
+                let free = scope == 0 || (root && scope < 3);
+                (!free).then(|| format!("ptrace_scope is {scope}"))
+            }
+            Self::KernelThreads => {
+                let name = fs::read_to_string("/proc/2/comm").unwrap_or_default();
+                (name.trim() != "kthreadd").then(|| "process 2 is no kernel thread here".to_owned())
+            }
+            Self::Program(name) => {
+                let path = env::var_os("PATH").unwrap_or_default();
+                // Servers live in the administrators' directories, which an ordinary user's PATH may lack.
+                let places = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+                let found = places.into_iter().any(|place| place.join(name).is_file());
+                (!found).then(|| format!("{name} is not installed"))
+            }
+        }
+    }
+}
+
+/// Whether the test must be left out: `if lacks(&[Need::Root]) { return; }`. Prints the reason.
+#[track_caller]
+pub(crate) fn lacks(needs: &[Need]) -> bool {
+    let Some(reason) = needs.iter().find_map(|need| need.missing()) else { return false };
+    assert!(env::var_os("FDCLOSE_TEST_STRICT").is_none_or(|value| value != "1"), "SKIPPED: {reason}");
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    // Written past the test runner's capture, which would swallow it for a test that passes.
+    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").expect("standard error is open");
+    true
+}

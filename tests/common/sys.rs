@@ -1,0 +1,41 @@
+//! Signals and waiting, where std and nix don't offer what is needed.
+#![allow(unsafe_code)]
+
+use std::io;
+
+use libc::c_int;
+
+/// kill(2).
+#[track_caller]
+pub(crate) fn kill(pid: u32, signal: c_int) {
+    // SAFETY: no pointers.
+    let result = unsafe { libc::kill(pid.cast_signed(), signal) };
+    assert_eq!(result, 0, "kill {pid}: {}", io::Error::last_os_error());
+}
+
+/// sigqueue(3) with a number; `false` when the queue is full.
+#[track_caller]
+pub(crate) fn queue(pid: u32, signal: c_int, number: usize) -> bool {
+    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(number) };
+    // SAFETY: the pointer in the value is a mere number for both sides.
+    if unsafe { libc::sigqueue(pid.cast_signed(), signal, value) } == 0 {
+        return true;
+    }
+    let error = io::Error::last_os_error();
+    assert_eq!(error.raw_os_error(), Some(libc::EAGAIN), "sigqueue {pid}: {error}");
+    false
+}
+
+/// Takes a report that our child `pid` has stopped or continued, if there is one (waitid(2)); the `si_code`.
+#[track_caller]
+pub(crate) fn job_control_report(pid: u32) -> Option<c_int> {
+    // SAFETY: all zeroes is a valid siginfo_t, and it is writable.
+    let (result, info) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG;
+        (libc::waitid(libc::P_PID, pid, &raw mut info, options), info)
+    };
+    assert_eq!(result, 0, "waitid {pid}: {}", io::Error::last_os_error());
+    // SAFETY: waitid fills the fields of a child's change, or leaves them zero when there was none.
+    (unsafe { info.si_pid() } != 0).then_some(info.si_code)
+}

@@ -1,0 +1,89 @@
+//! The tool under test.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::victim::command_as;
+
+/// fdclose never hangs: this is far above its own default deadline of 5 s.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The exit status; `None` for a run ended by a signal or by the deadline.
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs fdclose without a terminal, with nothing on its standard input.
+#[track_caller]
+pub(crate) fn fdclose(args: &[&str]) -> Run {
+    run(Command::new(env!("CARGO_BIN_EXE_fdclose")), args)
+}
+
+/// The same as another user. Needs root.
+#[track_caller]
+pub(crate) fn fdclose_as(user: u32, args: &[&str]) -> Run {
+    let (command, _open) = command_as(user, Path::new(env!("CARGO_BIN_EXE_fdclose")));
+    run(command, args)
+}
+
+#[track_caller]
+fn run(mut command: Command, args: &[&str]) -> Run {
+    command.args(args).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("FORCE_COLOR");
+    let output = assert_cmd::Command::from_std(command).timeout(DEADLINE).output().expect("fdclose runs");
+    Run {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("standard error is UTF-8"),
+    }
+}
+
+impl Run {
+    /// Proves the exit status.
+    #[track_caller]
+    pub(crate) fn exits(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "{self:#?}");
+        self
+    }
+
+    /// The one document `--json` prints.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON: {error}; {self:#?}"))
+    }
+
+    /// Proves that one of `words` is said on standard error, in any case.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &[&str]) -> &Self {
+        let said = self.stderr.to_lowercase();
+        assert!(
+            words.iter().any(|word| said.contains(&word.to_lowercase())),
+            "none of {words:?} in {self:#?}"
+        );
+        self
+    }
+
+    /// Proves that standard error is one clear error: its first line begins with `error:`, and no other does.
+    #[track_caller]
+    pub(crate) fn one_error(&self) -> &Self {
+        assert!(self.stderr.starts_with("error:"), "no error first: {self:#?}");
+        assert_eq!(self.stderr.lines().filter(|line| line.starts_with("error:")).count(), 1, "{self:#?}");
+        self
+    }
+}
+
+/// The outcome of one descriptor in the document of the main action.
+#[track_caller]
+pub(crate) fn outcome(document: &Value, fd: i32) -> &Value {
+    let targets = document["targets"].as_array().unwrap_or_else(|| panic!("no targets: {document:#}"));
+    let mut of_fd = targets.iter().filter(|target| target["fd"] == fd);
+    let found = of_fd.next().unwrap_or_else(|| panic!("no target {fd}: {document:#}"));
+    assert!(of_fd.next().is_none(), "{fd} is there twice: {document:#}");
+    found
+}
