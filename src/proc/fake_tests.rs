@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::ids::{Fd, Inode, Pid, Tid};
+use crate::ids::{Fd, Inode, Pid, RemoteAddr, Tid};
 
 /// Threads 100 (ended), 101 (gone while listing) and 102.
 struct Fake {
@@ -94,6 +94,26 @@ fn a_thread_outlives_its_leader() {
 
     fake.write("100/task/102/stat", &stat('X'));
     assert!(process.living_thread().unwrap_err().is_gone());
+}
+
+#[test]
+fn memory_is_read_from_a_thread_that_has_it() {
+    let fake = Fake::new();
+    let size = if cfg!(target_pointer_width = "64") { WordSize::Bits64 } else { WordSize::Bits32 };
+    fake.write("100/maps", "");
+    fake.write("100/task/102/maps", "1000-2000 r-xp 00000000 00:00 0   [vdso]\n");
+    fake.write("100/task/102/auxv", "");
+    let auxv: Vec<u8> = [33usize, 0x1000, 0, 0].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    fs::write(fake.root.path().join("100/task/102/auxv"), auxv).unwrap();
+    symlink("/bin/x", fake.root.path().join("100/task/102/exe")).unwrap();
+    let process = fake.process();
+    assert!(process.maps().unwrap()[0].is_vdso());
+    assert_eq!(process.sysinfo_ehdr(size).unwrap(), Some(RemoteAddr(0x1000)));
+    assert_eq!(process.exe().unwrap(), Some(b"/bin/x".to_vec()));
+
+    fake.write("100/task/102/stat", &stat('Z'));
+    assert_eq!(process.maps().unwrap(), []);
+    assert_eq!((process.sysinfo_ehdr(size).unwrap(), process.exe().unwrap()), (None, None));
 }
 
 #[test]

@@ -220,6 +220,37 @@ fn a_dead_process_stays_gone() {
 }
 
 #[test]
+fn a_number_used_again_is_not_the_same_process() {
+    let (mut cat, process) = start_cat();
+    let dir = process.fd_dir_of_process().unwrap();
+    cat.kill().unwrap();
+    cat.wait().unwrap();
+    for _try in 0..200 {
+        // The next process gets the number after this one, unless somebody else starts one first.
+        let last = (process.pid().as_raw() - 1).to_string();
+        if let Err(error) = fs::write("/proc/sys/kernel/ns_last_pid", last) {
+            return println!("not checked: the next pid can't be chosen here: {error}");
+        }
+        let (mut cat, other) = start_cat();
+        let same_number = other.pid() == process.pid();
+        if same_number {
+            assert!(other.exists().unwrap());
+            assert!(!process.exists().unwrap());
+            assert!(process.start_time().unwrap_err().is_gone());
+            assert!(process.pidfd().unwrap_err().is_gone());
+            assert!(dir.list().unwrap_err().is_gone());
+            assert_eq!(dir.read(Fd::new(0).unwrap()).unwrap(), None);
+        }
+        cat.kill().unwrap();
+        cat.wait().unwrap();
+        if same_number {
+            return;
+        }
+    }
+    println!("not checked: others took the number every time");
+}
+
+#[test]
 fn a_zombie_exists_but_has_nothing_left() {
     let (mut cat, process) = start_cat();
     let Some(pidfd) = process.pidfd().unwrap() else {
@@ -247,11 +278,11 @@ fn a_zombie_exists_but_has_nothing_left() {
 fn a_kernel_thread_is_known_as_such() {
     let is_kernel_thread = |process: &Process| process.stat().is_ok_and(|stat| stat.is_kernel_thread());
     let Some(process) = Procfs::host().open(Pid::new(2).unwrap()).ok().filter(is_kernel_thread) else {
-        return println!("skipped: process 2 is no kernel thread here");
+        return println!("not checked: process 2 is no kernel thread here");
     };
     assert_ne!(process.status().unwrap().kthread, Some(false));
     if !nix::unistd::geteuid().is_root() {
-        return println!("the rest skipped: not root");
+        return println!("the rest needs root");
     }
     assert_eq!(process.exe().unwrap(), None);
     assert_eq!(process.maps().unwrap(), []);

@@ -264,10 +264,20 @@ impl Process {
     /// # Errors
     /// [`ProcError::Denied`] unless it may be read as a tracer could.
     pub fn exe(&self) -> Result<Option<Vec<u8>>, ProcError> {
+        match self.read_exe(b"exe")? {
+            Some(link) => Ok(Some(link)),
+            None => match self.other_thread()? {
+                Some(tid) => self.read_exe(Name::of_task(tid, b"exe").as_bytes()),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn read_exe(&self, name: &[u8]) -> Result<Option<Vec<u8>>, ProcError> {
         let mut buf = LinkBuf::new();
-        match readlinkat(self.dir.as_fd(), &b"exe"[..], &mut buf) {
+        match readlinkat(self.dir.as_fd(), name, &mut buf) {
             Ok(link) => Ok(Some(link.to_vec())),
-            Err(errno) => match self.absent(errno, b"exe") {
+            Err(errno) => match self.absent(errno, name) {
                 ProcError::Missing { .. } => Ok(None),
                 error => Err(error),
             },
@@ -356,12 +366,28 @@ impl Process {
         file::read_whole(file, limit).map_err(|error| error.at(self.path(name), limit))
     }
 
-    /// Reads a file about its memory. A process without any, a zombie or kernel thread, has an empty one on
-    /// older kernels; newer ones (seen on 6.18) fail for `auxv` with the ESRCH of one that is gone.
-    fn read_memory(&self, name: &[u8], limit: usize) -> Result<Vec<u8>, ProcError> {
-        match self.read(name, limit) {
-            Err(error) if error.is_gone() && self.exists()? => Ok(Vec::new()),
-            read => read,
+    /// Reads a file about its memory. For a leader that has ended it is empty, or fails with the ESRCH of one
+    /// that is gone (`auxv`, seen on 6.18); its other threads may still run. Empty for a zombie or kernel
+    /// thread.
+    fn read_memory(&self, leaf: &'static [u8], limit: usize) -> Result<Vec<u8>, ProcError> {
+        match self.read(leaf, limit) {
+            Ok(text) if !text.is_empty() => return Ok(text),
+            Ok(_) => {}
+            Err(error) if error.is_gone() => {}
+            Err(error) => return Err(error),
+        }
+        match self.other_thread()? {
+            Some(tid) => self.read(Name::of_task(tid, leaf).as_bytes(), limit),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A living thread if the leader has ended; `None` if there is none, or no need for one.
+    fn other_thread(&self) -> Result<Option<Tid>, ProcError> {
+        match self.living_thread() {
+            Ok(tid) => Ok((tid != self.pid.leader()).then_some(tid)),
+            Err(error) if error.is_gone() && self.exists()? => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
