@@ -264,12 +264,14 @@ impl Process {
     /// # Errors
     /// [`ProcError::Denied`] unless it may be read as a tracer could.
     pub fn exe(&self) -> Result<Option<Vec<u8>>, ProcError> {
-        match self.read_exe(b"exe")? {
-            Some(link) => Ok(Some(link)),
-            None => match self.other_thread()? {
-                Some(tid) => self.read_exe(Name::of_task(tid, b"exe").as_bytes()),
-                None => Ok(None),
-            },
+        match self.read_exe(b"exe") {
+            Ok(None) => {}
+            Err(ProcError::Denied { .. }) if !self.lives(self.pid.leader())? => {}
+            read => return read,
+        }
+        match self.other_thread()? {
+            Some(tid) => self.read_exe(Name::of_task(tid, b"exe").as_bytes()),
+            None => Ok(None),
         }
     }
 
@@ -366,14 +368,15 @@ impl Process {
         file::read_whole(file, limit).map_err(|error| error.at(self.path(name), limit))
     }
 
-    /// Reads a file about its memory. For a leader that has ended it is empty, or fails with the ESRCH of one
-    /// that is gone (`auxv`, seen on 6.18); its other threads may still run. Empty for a zombie or kernel
-    /// thread.
+    /// Reads a file about its memory. A leader that has ended has none: the file is empty, or fails as if the
+    /// process were gone (`auxv`, seen on 6.18), or is denied to all but root; its other threads may still run.
+    /// Empty for a zombie or kernel thread.
     fn read_memory(&self, leaf: &'static [u8], limit: usize) -> Result<Vec<u8>, ProcError> {
         match self.read(leaf, limit) {
             Ok(text) if !text.is_empty() => return Ok(text),
             Ok(_) => {}
             Err(error) if error.is_gone() => {}
+            Err(ProcError::Denied { .. }) if !self.lives(self.pid.leader())? => {}
             Err(error) => return Err(error),
         }
         match self.other_thread()? {
