@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
-use crate::net::{NetError, Protocols, SocketInfo, SocketTable, TcpState};
+use crate::net::{Copies, NetError, Protocols, SocketInfo, SocketTable, TcpState};
 use crate::proc::{FdTarget, ProcError, Process, Procfs};
 use crate::select::{self, SocketFacts, Verdict};
 use crate::selectors::Selectors;
@@ -72,6 +72,18 @@ impl Match {
     }
 }
 
+/// How much must be known of sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Kind, state and ends: enough to select and to act.
+    Ends,
+    /// Everything the tables have, queue lengths too.
+    All,
+}
+
+/// Up to so many sockets of a process are asked one by one; above, reading the tables costs less.
+const ASK_ONE_BY_ONE: usize = 500;
+
 /// Everything found.
 #[derive(Debug, Default)]
 pub struct Survey {
@@ -96,7 +108,7 @@ pub enum SurveyError {
 ///
 /// # Errors
 /// Only if /proc itself can't be read; what concerns one process is in [`Survey::unreadable`].
-pub fn survey(procfs: &Procfs, selectors: &Selectors) -> Result<Survey, SurveyError> {
+pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<Survey, SurveyError> {
     let mut survey = Survey::default();
     let named = !selectors.pids.is_empty();
     let mut pids = if named { selectors.pids.clone() } else { procfs.pids()? };
@@ -107,7 +119,7 @@ pub fn survey(procfs: &Procfs, selectors: &Selectors) -> Result<Survey, SurveyEr
         let opened = if named { procfs.open(pid) } else { procfs.open_listed(pid) };
         let looked = opened.and_then(|process| look_into(process, selectors));
         match looked {
-            Ok(Some(found)) => survey.add(found, selectors, &mut tables),
+            Ok(Some(found)) => survey.add(found, selectors, detail, &mut tables),
             Ok(None) => {}
             // Processes end while the host is scanned; that is no news unless one was named.
             Err(error) if error.is_gone() && !named => {}
@@ -153,14 +165,23 @@ fn look_into(process: Process, selectors: &Selectors) -> Result<Option<Found>, P
 }
 
 impl Survey {
-    fn add(&mut self, found: Found, selectors: &Selectors, tables: &mut Tables) {
+    fn add(&mut self, found: Found, selectors: &Selectors, detail: Detail, tables: &mut Tables) {
         let Found { subject, matches } = found;
-        let sockets: Vec<Inode> = matches.iter().filter_map(|(_, target, _)| socket_inode(target)).collect();
-        let table = tables.with(&subject, &sockets);
+        let sockets: Vec<(Fd, Inode)> =
+            matches.iter().filter_map(|(fd, target, _)| Some((*fd, socket_inode(target)?))).collect();
+        let asked = match detail {
+            Detail::Ends if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject.process, &sockets),
+            _ => HashMap::new(),
+        };
+        let unknown: Vec<Inode> =
+            sockets.iter().map(|(_, inode)| *inode).filter(|inode| !asked.contains_key(inode)).collect();
+        let table = tables.with(&subject, &unknown);
         let index = self.subjects.len();
         let before = self.matches.len();
         for (fd, target, verdict) in matches {
-            let socket = socket_inode(&target).and_then(|inode| table?.get(inode)).cloned();
+            let socket = socket_inode(&target)
+                .and_then(|inode| asked.get(&inode).or_else(|| table?.get(inode)))
+                .cloned();
             if verdict == Verdict::Yes || select::by_socket(selectors, &facts(socket.as_ref())) {
                 self.matches.push(Match { subject: index, fd, target, socket });
             }
@@ -198,6 +219,15 @@ fn facts(socket: Option<&SocketInfo>) -> SocketFacts {
         },
         None => SocketFacts { kind: Kind::Socket, state: None, local: None, peer: None },
     }
+}
+
+/// What each of `sockets` says of itself; those that can't be asked are left out.
+fn ask(process: &Process, sockets: &[(Fd, Inode)]) -> HashMap<Inode, SocketInfo> {
+    if sockets.is_empty() {
+        return HashMap::new();
+    }
+    let Some(copies) = Copies::of(process) else { return HashMap::new() };
+    sockets.iter().filter_map(|(fd, inode)| Some((*inode, copies.describe(*fd, *inode)?))).collect()
 }
 
 /// The socket tables read so far, each network namespace once. The tables of the other protocols are only read

@@ -112,7 +112,7 @@ fn kinds_are_what_they_are_called() {
 #[test]
 fn evidence_tells_traced_stopped_and_zombie() {
     let traced = Victim::spawn("traced", &[]);
-    let tracee: u32 = traced.value("tracee");
+    let inner: u32 = traced.value("tracee");
     assert_eq!(evidence::status(tracee, tracee).expect("it lives").tracer, traced.pid());
 
     let mut stopped = Victim::spawn("close_wait", &[]);

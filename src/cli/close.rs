@@ -14,7 +14,7 @@ use crate::output::{confirm, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
 use crate::report::ActionReport;
-use crate::survey::{Survey, survey};
+use crate::survey::{Detail, Survey, survey};
 
 /// Runs the action and says how it went.
 ///
@@ -22,7 +22,7 @@ use crate::survey::{Survey, survey};
 /// Only what leaves nothing to report: /proc can't be read, or a stream can't be written to.
 pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Exit> {
     let Action { selectors, method: Method::Close, conduct, output } = action;
-    let survey = survey(procfs, selectors)?;
+    let survey = survey(procfs, selectors, Detail::Ends)?;
     let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
     if survey.matches.is_empty() {
         if output.json {

@@ -15,7 +15,7 @@ use crate::ids::Pid;
 use crate::net::TcpState;
 use crate::proc::Procfs;
 use crate::selectors::Selectors;
-use crate::survey::survey;
+use crate::survey::{Detail, survey};
 
 /// The hidden command that the child runs.
 pub const SERVER_COMMAND: &str = "demo-server";
@@ -65,7 +65,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs) -> anyhow::Result<Exit> {
 
     say("\nThe server afterwards:\n")?;
     list::run(terminal, procfs, &everything)?;
-    ensure!(survey(procfs, &leak)?.matches.is_empty(), "the leaked connection is still there");
+    ensure!(survey(procfs, &leak, Detail::Ends)?.matches.is_empty(), "the leaked connection is still there");
     server.talk().context("the server stopped serving")?;
     say("\nIt never stopped serving: a new client just got its answer.")?;
     Ok(Exit::Success)
@@ -74,7 +74,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs) -> anyhow::Result<Exit> {
 /// The kernel handles the client's FIN a moment after the client is done.
 fn wait_for_leak(procfs: &Procfs, leak: &Selectors) -> anyhow::Result<()> {
     let start = Instant::now();
-    while survey(procfs, leak)?.matches.is_empty() {
+    while survey(procfs, leak, Detail::Ends)?.matches.is_empty() {
         ensure!(start.elapsed() < LIMIT, "the connection did not come to CLOSE-WAIT");
         thread::yield_now();
     }

@@ -9,7 +9,7 @@ use crate::output::{json, table};
 use crate::proc::Procfs;
 use crate::report::{FdReport, ListReport, Text};
 use crate::selectors::{KindChoice, Selectors};
-use crate::survey::{Match, Survey, survey};
+use crate::survey::{Detail, Match, Survey, survey};
 
 /// Lists what is selected.
 ///
@@ -17,7 +17,7 @@ use crate::survey::{Match, Survey, survey};
 /// /proc can't be read, or a stream can't be written to.
 pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<Exit> {
     let selectors = with_default_kind(&list.selectors);
-    let survey = survey(procfs, &selectors)?;
+    let survey = survey(procfs, &selectors, Detail::All)?;
     let if_nothing = report_unreadable(terminal, procfs, &selectors, &survey)?;
     let report = ListReport::new(survey.matches.iter().map(|found| fd_report(&survey, found)).collect());
     terminal.result(|layout, out| {

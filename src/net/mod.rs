@@ -1,13 +1,16 @@
 //! Sockets as the kernel tells of them: states, endpoints, tables.
 
+mod copy;
 mod endpoint;
 mod error;
 mod filter;
 mod lines;
 mod row;
 mod state;
+mod sys;
 mod table;
 
+pub use copy::Copies;
 pub use endpoint::{Endpoint, UnixName};
 pub use error::NetError;
 pub use filter::{AddrFilter, ParseAddrError};
