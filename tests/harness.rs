@@ -111,9 +111,9 @@ fn kinds_are_what_they_are_called() {
 
 #[test]
 fn evidence_tells_traced_stopped_and_zombie() {
-    let traced = Victim::spawn("traced", &[]);
-    let inner: u32 = traced.value("tracee");
-    assert_eq!(evidence::status(tracee, tracee).expect("it lives").tracer, traced.pid());
+    let tracer = Victim::spawn("traced", &[]);
+    let held: u32 = tracer.value("tracee");
+    assert_eq!(evidence::status(held, held).expect("it lives").tracer, tracer.pid());
 
     let mut stopped = Victim::spawn("close_wait", &[]);
     sys::kill(stopped.pid(), libc::SIGSTOP);

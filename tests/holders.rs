@@ -1,0 +1,93 @@
+//! A socket with more than one holder: descriptors are freed where asked, and who still has one is said.
+
+mod common;
+
+use common::before::assert_connection_ended;
+use common::evidence::{self, CLOSE_WAIT};
+use common::{Before, Victim, fdclose, outcome};
+
+#[test]
+fn the_other_process_keeps_the_connection_and_is_named() {
+    let mut victim = Victim::spawn("forked_holder", &[]);
+    let (fd, inode, child): (i32, u64, u32) =
+        (victim.value("fd"), victim.value("inode"), victim.value("child"));
+    let (parent_before, child_before) = (Before::of(victim.pid()), Before::of(child));
+
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--inode", &inode.to_string(), "--json"]).exits(0);
+
+    parent_before.assert_lost_only(&[fd]);
+    child_before.assert_untouched();
+    assert_eq!(evidence::tcp_of(child, inode).map(|row| row.state), Some(CLOSE_WAIT));
+    assert_eq!(victim.ask("check"), "parent=closed child=open");
+    let document = run.json();
+    let target = outcome(&document, fd);
+    assert_eq!(target["fd_freed"], true);
+    assert_eq!(target["connection"], "remains");
+    assert_eq!(target["holders"], serde_json::json!([{"pid": child, "comm": "forked_holder", "fd": fd}]));
+}
+
+#[test]
+fn without_a_pid_every_holder_is_meant() {
+    let mut victim = Victim::spawn("forked_holder", &[]);
+    let (fd, inode, child): (i32, u64, u32) =
+        (victim.value("fd"), victim.value("inode"), victim.value("child"));
+    let row = evidence::tcp_of(child, inode).expect("a row");
+    let (parent_before, child_before) = (Before::of(victim.pid()), Before::of(child));
+
+    let run = fdclose(&["--inode", &inode.to_string(), "--yes", "--json"]).exits(0);
+
+    parent_before.assert_lost_only(&[fd]);
+    child_before.assert_lost_only(&[fd]);
+    assert_connection_ended(child, row);
+    assert_eq!(victim.ask("check"), "parent=closed child=closed");
+    let document = run.json();
+    assert_eq!(document["summary"]["done"], 2);
+    for target in document["targets"].as_array().expect("a list") {
+        assert_eq!(target["connection"], "ended", "{document:#}");
+    }
+}
+
+#[test]
+fn an_inode_frees_every_number_of_the_process() {
+    let mut victim = Victim::spawn("dup_holder", &["--dups", "3"]);
+    let (fds, inode): (Vec<i32>, u64) = (victim.list("fds"), victim.value("inode"));
+    let row = evidence::tcp_of(victim.pid(), inode).expect("a row");
+    let before = Before::of(victim.pid());
+
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--inode", &inode.to_string(), "--json"]).exits(0);
+
+    before.assert_lost_only(&fds);
+    assert_connection_ended(victim.pid(), row);
+    assert_eq!(victim.ask("check"), "open=");
+    let document = run.json();
+    assert_eq!(document["summary"]["done"], 4);
+    for fd in fds {
+        assert_eq!(outcome(&document, fd)["connection"], "ended", "{document:#}");
+    }
+}
+
+#[test]
+fn one_number_of_several_leaves_the_connection() {
+    let mut victim = Victim::spawn("dup_holder", &["--dups", "2"]);
+    let (fds, inode): (Vec<i32>, u64) = (victim.list("fds"), victim.value("inode"));
+    let before = Before::of(victim.pid());
+
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fds[1].to_string(), "--json"]).exits(0);
+
+    before.assert_lost_only(&[fds[1]]);
+    assert_eq!(evidence::tcp_of(victim.pid(), inode).map(|row| row.state), Some(CLOSE_WAIT));
+    assert_eq!(victim.ask("check"), format!("open={},{}", fds[0], fds[2]));
+    let document = run.json();
+    let target = outcome(&document, fds[1]);
+    assert_eq!((&target["fd_freed"], &target["connection"]), (&true.into(), &"remains".into()));
+    let mut holders: Vec<i64> = target["holders"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|holder| holder["fd"].as_i64())
+        .collect();
+    holders.sort_unstable();
+    let mut kept = [i64::from(fds[0]), i64::from(fds[2])];
+    kept.sort_unstable();
+    assert_eq!(holders, kept);
+}
