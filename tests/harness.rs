@@ -117,8 +117,8 @@ fn evidence_tells_traced_stopped_and_zombie() {
 
     let mut stopped = Victim::spawn("close_wait", &[]);
     sys::kill(stopped.pid(), libc::SIGSTOP);
-    wait_until("a stop", || evidence::state(stopped.pid()) == 'T');
-    assert_eq!(sys::job_control_report(stopped.pid()), Some(libc::CLD_STOPPED));
+    wait_until("a report", || sys::job_control_report(stopped.pid()) == Some(libc::CLD_STOPPED));
+    assert_eq!(evidence::state(stopped.pid()), 'T');
     assert_eq!(sys::job_control_report(stopped.pid()), None);
     sys::kill(stopped.pid(), libc::SIGCONT);
     wait_until("a report", || sys::job_control_report(stopped.pid()) == Some(libc::CLD_CONTINUED));

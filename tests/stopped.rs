@@ -22,7 +22,12 @@ fn stop(victim: &Victim) {
 #[track_caller]
 fn resume(victim: &Victim) {
     sys::kill(victim.pid(), libc::SIGCONT);
-    wait_until("a report", || sys::job_control_report(victim.pid()) == Some(libc::CLD_CONTINUED));
+    let mut report = None;
+    wait_until("a report", || {
+        report = sys::job_control_report(victim.pid());
+        report.is_some()
+    });
+    assert_eq!(report, Some(libc::CLD_CONTINUED));
     assert_eq!(sys::job_control_report(victim.pid()), None, "a second report");
 }
 
