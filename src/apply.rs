@@ -27,12 +27,26 @@ pub fn apply(procfs: &Procfs, survey: &Survey, plan: &Plan, conduct: Conduct) ->
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
         let items = items(survey, share);
         let operation = method::close::close(procfs, &subject.process, &items, conduct);
-        targets.extend(outcomes(procfs, survey, share, &operation));
+        targets.extend(outcomes(survey, share, &operation));
         if operation.stops > 0 || !operation.restored {
             processes.push(process_report(subject.process.pid(), &subject.comm, &operation));
         }
     }
+    // Only now: a connection ends with its last holder, which may be in another of these processes.
+    verify(procfs, survey, plan, &mut targets);
     ActionReport::close(false, in_order(targets), processes)
+}
+
+/// Looks up again what was a connection, process by process.
+fn verify(procfs: &Procfs, survey: &Survey, plan: &Plan, targets: &mut [(usize, TargetReport)]) {
+    for share in &plan.processes {
+        let Some(subject) = survey.subjects.get(share.subject) else { continue };
+        let done = targets
+            .iter_mut()
+            .map(|(_, target)| target)
+            .filter(|target| target.pid == subject.process.pid() && target.outcome == Outcome::Done);
+        verify::connections(procfs, &subject.process, done);
+    }
 }
 
 fn planned(plan: &Plan) -> impl Iterator<Item = usize> {
@@ -84,27 +98,12 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
     }
 }
 
-/// What became of the matches of one process, connections looked up again.
-fn outcomes(
-    procfs: &Procfs,
-    survey: &Survey,
-    share: &ProcessPlan,
-    operation: &Operation,
-) -> Vec<(usize, TargetReport)> {
-    let mut targets: Vec<(usize, TargetReport)> = share
-        .act_on
-        .iter()
-        .zip(&operation.outcomes)
-        .map(|(index, outcome)| {
-            (*index, with_outcome(target_report(survey, *index, Outcome::Done), outcome, operation))
-        })
-        .collect();
-    if let Some(subject) = survey.subjects.get(share.subject) {
-        let done =
-            targets.iter_mut().map(|(_, target)| target).filter(|target| target.outcome == Outcome::Done);
-        verify::connections(procfs, &subject.process, done);
-    }
-    targets
+/// What became of the matches of one process.
+fn outcomes(survey: &Survey, share: &ProcessPlan, operation: &Operation) -> Vec<(usize, TargetReport)> {
+    let report = |index: usize, outcome| {
+        (index, with_outcome(target_report(survey, index, Outcome::Done), outcome, operation))
+    };
+    share.act_on.iter().zip(&operation.outcomes).map(|(index, outcome)| report(*index, outcome)).collect()
 }
 
 fn with_outcome(target: TargetReport, outcome: &ItemOutcome, operation: &Operation) -> TargetReport {

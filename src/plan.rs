@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::{Fd, Pid};
+use crate::ids::Pid;
 use crate::net::TcpState;
 use crate::proc::Procfs;
 use crate::survey::{Match, Survey};
@@ -13,7 +13,7 @@ pub enum Protection {
     /// It is fdclose's own. Not even `--force` helps.
     Myself,
     /// Standard input, output or error.
-    StandardStream(Fd),
+    StandardStream,
     /// It accepts connections: closing it ends the service.
     Listening,
     /// The process is pid 1.
@@ -37,14 +37,9 @@ impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Myself => f.write_str("that is fdclose itself"),
-            Self::StandardStream(fd) => {
-                let name = match fd.as_raw() {
-                    0 => "input",
-                    1 => "output",
-                    _ => "error",
-                };
-                write!(f, "descriptor {fd} is standard {name}: most programs take its number for granted")
-            }
+            Self::StandardStream => f.write_str(
+                "descriptors 0 to 2 are standard input, output and error: programs take these numbers for granted",
+            ),
             Self::Listening => {
                 f.write_str("it is a listening socket: closing it ends the service, not a connection")
             }
@@ -141,7 +136,7 @@ fn protection(found: &Match, pid: Pid, own: &OwnFacts) -> Option<Protection> {
     } else if own.ancestors.contains(&pid) {
         Some(Protection::Ancestor)
     } else if found.fd.as_raw() <= 2 {
-        Some(Protection::StandardStream(found.fd))
+        Some(Protection::StandardStream)
     } else if listens {
         Some(Protection::Listening)
     } else {

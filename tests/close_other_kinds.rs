@@ -67,7 +67,7 @@ fn a_range_of_numbers_frees_all_within_it() {
     // These were opened in a row.
     let (first, last): (i32, i32) = (victim.value("eventfd"), victim.value("memfd"));
     let before = Before::of(victim.pid());
-    fdclose(&["--pid", &victim.pid_arg(), "--fd", &format!("{first}-{last}")]).exits(0);
+    fdclose(&["--pid", &victim.pid_arg(), "--fd", &format!("{first}-{last}"), "--yes"]).exits(0);
     before.assert_lost_only(&(first..=last).collect::<Vec<_>>());
     let open = victim.ask("check");
     assert!(!open.contains("eventfd") && open.contains("deleted") && open.contains("udp"), "{open}");

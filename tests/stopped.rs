@@ -74,7 +74,7 @@ fn a_process_stopped_in_a_call_goes_on_waiting_once_resumed() {
     fdclose(&["--pid", &victim.pid_arg(), "--inode", &victim.value::<String>("inode")]).exits(0);
     before.assert_lost_only(&[victim.value("fd")]);
     resume(&victim);
-    wait_until("the call again", || evidence::current_call(victim.pid(), tid) == Some(nr));
+    wait_until("the call again", || evidence::sits_in(victim.pid(), tid, nr));
     victim.ask("wake");
     let returned = victim.wait_returned();
     assert_eq!((returned.value, returned.errno), (1, 0), "{returned:?}");

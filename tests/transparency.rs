@@ -11,7 +11,7 @@ use common::{Before, Victim, fdclose, sys, wait_until};
 #[track_caller]
 fn close_while_blocked(victim: &mut Victim) {
     let (tid, nr): (u32, i64) = (victim.value("tid"), victim.value("nr"));
-    let in_call = || evidence::current_call(victim.pid(), tid) == Some(nr);
+    let in_call = || evidence::sits_in(victim.pid(), tid, nr);
     wait_until("the call", in_call);
     let before = Before::of(victim.pid());
     fdclose(&["--pid", &victim.pid_arg(), "--inode", &victim.value::<String>("inode")]).exits(0);
@@ -139,7 +139,7 @@ fn io_getevents_times_out() {
     times_out("io_getevents", 0, 0, false);
 }
 
-/// Closing alone would neither wake the thread nor end the connection, so the socket is shut down first.
+/// The stop makes the call start over, and it then finds its descriptor gone: so it ends, and the connection with it.
 #[test]
 fn a_thread_blocked_on_the_closed_socket_sees_its_end() {
     let mut victim = Victim::spawn("blocked", &["recv_leak"]);
@@ -148,7 +148,7 @@ fn a_thread_blocked_on_the_closed_socket_sees_its_end() {
     let row = evidence::tcp_of(victim.pid(), inode).expect("a row");
     fdclose(&["--pid", &victim.pid_arg(), "--inode", &inode.to_string()]).exits(0);
     let returned = victim.wait_returned();
-    assert_eq!((returned.value, returned.errno), (0, 0), "end of file: {returned:?}");
+    assert_eq!((returned.value, returned.errno), (-1, libc::EBADF), "{returned:?}");
     assert_eq!(evidence::link(victim.pid(), victim.value("fd")), None);
     evidence::assert_untraced(victim.pid());
     // The victim holds the other end too, so the closed one may stay in FIN-WAIT-2, but nobody's any more.

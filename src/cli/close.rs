@@ -29,7 +29,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
             terminal
                 .result(|_, out| json::write(&ActionReport::close(conduct.dry_run, vec![], vec![]), out))?;
         }
-        if survey.unreadable.is_empty() || selectors.pids.is_empty() {
+        if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
             terminal.error("nothing matched", Some("fdclose list shows what is there"))?;
         }
         return Ok(if_nothing);

@@ -28,12 +28,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// Whatever keeps the demonstration from working: no loopback, no child process.
 pub fn run(terminal: &Terminal, procfs: &Procfs) -> anyhow::Result<Exit> {
+    let terminal = &terminal.for_people();
     let say = |text: &str| terminal.result(|_, out| writeln!(out, "{text}"));
     let server = Server::start()?;
-    say(&format!(
-        "A server (process {}) forgets to close a connection that its client has closed:\n",
-        server.pid
-    ))?;
+    say(&format!("Server {} forgets to close a connection that its client has closed:\n", server.pid))?;
     server.talk().context("the demo server does not answer")?;
     let leak =
         Selectors { pids: vec![server.pid], states: vec![TcpState::CloseWait], ..Selectors::default() };

@@ -30,7 +30,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<
     if !report.fds.is_empty() {
         return Ok(Exit::of_listing(report.fds.len()));
     }
-    if survey.unreadable.is_empty() || selectors.pids.is_empty() {
+    if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
         terminal.error("nothing matched", None)?;
     }
     Ok(if_nothing)

@@ -32,6 +32,15 @@ pub(super) fn report_unreadable(
         return Ok(Exit::NothingMatched);
     }
     let mut exit = Exit::NothingMatched;
+    if survey.matches.is_empty() {
+        for pid in &selectors.pids {
+            if let Some(refusal) = has_nothing(procfs, *pid) {
+                exit = Exit::Refused;
+                terminal
+                    .error(&format!("process {pid} has no descriptors: {refusal}"), Some(&refusal.hint()))?;
+            }
+        }
+    }
     for (pid, error) in &survey.unreadable {
         if error.is_gone() {
             terminal.error(&format!("there is no process {pid}"), None)?;
@@ -42,6 +51,18 @@ pub(super) fn report_unreadable(
         terminal.error(&format!("can't look into process {pid}: {why}"), hint.as_deref())?;
     }
     Ok(exit)
+}
+
+/// Why a process that is there has no descriptors at all, if that is so.
+fn has_nothing(procfs: &Procfs, pid: Pid) -> Option<Refusal> {
+    let stat = procfs.open(pid).ok()?.stat().ok()?;
+    if stat.is_kernel_thread() {
+        Some(Refusal::KernelThread)
+    } else if stat.is_dead() {
+        Some(Refusal::Zombie)
+    } else {
+        None
+    }
 }
 
 /// Why the descriptors of a process may not be read: the same rules as for tracing, Yama apart.

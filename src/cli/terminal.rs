@@ -30,6 +30,13 @@ impl Terminal {
         }
     }
 
+    /// The same, for text meant for people wherever it goes: 80 columns where there is no terminal.
+    #[must_use]
+    pub fn for_people(mut self) -> Self {
+        self.stdout.width.get_or_insert(80);
+        self
+    }
+
     /// Writes a result. That nobody reads it to its end is no error.
     ///
     /// # Errors

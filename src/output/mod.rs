@@ -13,6 +13,7 @@ pub mod sanitize;
 pub mod style;
 pub mod table;
 pub mod units;
+pub mod wrap;
 
 #[cfg(test)]
 mod tests;

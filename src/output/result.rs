@@ -6,6 +6,7 @@ use super::Layout;
 use super::sanitize::bounded;
 use super::table::{self, Row};
 use super::units::{Count, Counted, Micros};
+use super::wrap;
 use crate::report::{ActionReport, ConnectionFate, HolderReport, Outcome, ProcessReport, TargetReport};
 
 /// More rows than this are shown only to those who ask for more words.
@@ -22,8 +23,16 @@ const NAME_WIDTH: usize = 60;
 ///
 /// What `out` says.
 pub fn write(report: &ActionReport, verbose: bool, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+    if report.targets.len() > 1 {
+        return write_many(report, &report.targets, verbose, layout, out);
+    }
+    let mut sentence = Vec::new();
+    write_one(report, layout, &mut sentence)?;
+    wrap::write(&String::from_utf8_lossy(&sentence), layout.width, out)
+}
+
+fn write_one(report: &ActionReport, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
     match report.targets.as_slice() {
-        [] => Ok(()),
         [target] => {
             let (verb, done) = verb(report);
             if target.outcome.is_trouble() {
@@ -40,7 +49,7 @@ pub fn write(report: &ActionReport, verbose: bool, layout: &Layout, out: &mut dy
             write_pause(report, "paused", out)?;
             write_holders(target, false, out)
         }
-        targets => write_many(report, targets, verbose, layout, out),
+        _ => Ok(()),
     }
 }
 

@@ -55,14 +55,14 @@ impl Process {
         self.pid
     }
 
-    /// The user who owns its /proc directory: its effective user, or root while it is not dumpable
-    /// (proc(5), PR_SET_DUMPABLE in prctl(2)).
+    /// The user who owns the files below its /proc directory: its effective user, or root while it is not
+    /// dumpable (proc(5), PR_SET_DUMPABLE in prctl(2)). The directory itself always shows the effective user.
     ///
     /// # Errors
-    /// What fstat(2) says.
+    /// What fstatat(2) says.
     pub fn owner(&self) -> Result<u32, ProcError> {
-        let stat = nix::sys::stat::fstat(&self.dir);
-        stat.map(|stat| stat.st_uid).map_err(|errno| ProcError::from_errno(errno, self.path(b"")))
+        let stat = nix::sys::stat::fstatat(&self.dir, "stat", nix::fcntl::AtFlags::empty());
+        stat.map(|stat| stat.st_uid).map_err(|errno| ProcError::from_errno(errno, self.path(b"stat")))
     }
 
     /// Whether it has not been reaped yet; a zombie exists.

@@ -162,6 +162,12 @@ pub(crate) fn current_call(pid: u32, tid: u32) -> Option<i64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
+/// Whether a thread sits in the call `nr`. A call with a timeout that was interrupted and goes on by itself shows as
+/// `restart_syscall` (restart_syscall(2)) from then on.
+pub(crate) fn sits_in(pid: u32, tid: u32, nr: i64) -> bool {
+    current_call(pid, tid).is_some_and(|now| now == nr || now == libc::SYS_restart_syscall)
+}
+
 /// Proves that nobody traces any thread of the process.
 #[track_caller]
 pub(crate) fn assert_untraced(pid: u32) {
