@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::evidence;
 use common::{Before, Victim, fdclose, sys, wait_until};
@@ -10,14 +10,19 @@ use common::{Before, Victim, fdclose, sys, wait_until};
 /// Closes the victim's leak while its main thread sits in its call, and sees it sit there again.
 #[track_caller]
 fn close_while_blocked(victim: &mut Victim) {
-    let (tid, nr): (u32, i64) = (victim.value("tid"), victim.value("nr"));
-    let in_call = || evidence::sits_in(victim.pid(), tid, nr);
-    wait_until("the call", in_call);
-    let before = Before::of(victim.pid());
+    let (pid, tid, nr): (u32, u32, i64) = (victim.pid(), victim.value("tid"), victim.value("nr"));
+    wait_until("the call", || evidence::current_call(pid, tid) == Some(nr));
+    let before = Before::of(pid);
+
     fdclose(&["--pid", &victim.pid_arg(), "--inode", &victim.value::<String>("inode")]).exits(0);
+
+    let mut returned = None;
+    wait_until("the call again", || {
+        returned = victim.returned();
+        returned.is_some() || evidence::sits_in(pid, tid, nr)
+    });
+    assert_eq!(returned, None, "the call came back");
     before.assert_lost_only(&[victim.value("fd")]);
-    wait_until("the call again", in_call);
-    assert_eq!(victim.returned(), None, "the call came back");
 }
 
 /// A call that waits for ever: it must go on waiting, and return `value` when it is woken.
@@ -37,9 +42,8 @@ fn goes_on_waiting(call: &str, value: i64) {
 #[track_caller]
 fn times_out(call: &str, value: i64, errno: i32, keeps_deadline: bool) {
     let timeout = Duration::from_secs(3);
-    let begun = Instant::now();
     let mut victim = Victim::spawn("blocked", &[call, "--timeout-ms", &timeout.as_millis().to_string()]);
-    wait_until("half of the time", || begun.elapsed() > timeout / 2);
+    victim.stays_blocked_for(timeout / 2);
     close_while_blocked(&mut victim);
     let returned = victim.wait_returned();
     assert_eq!((returned.value, returned.errno), (value, errno), "{call}: {returned:?}");

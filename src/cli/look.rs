@@ -41,7 +41,7 @@ pub(super) fn report_unreadable(
             }
         }
     }
-    for (pid, error) in &survey.unreadable {
+    for (pid, error) in survey.unreadable.iter().filter(|(pid, _)| has_nothing(procfs, *pid).is_none()) {
         if error.is_gone() {
             terminal.error(&format!("there is no process {pid}"), None)?;
             continue;

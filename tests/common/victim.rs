@@ -11,8 +11,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::str::FromStr;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
+use std::time::Duration;
 
 use super::{PATIENCE, binaries, wait_until};
 
@@ -133,6 +134,15 @@ impl Victim {
             Ok(line) => Some(returned(&line)),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => panic!("the victim is gone: {:?}", self.child.try_wait()),
+        }
+    }
+
+    /// Lets this much time pass and proves that the call of a `blocked` victim didn't come back meanwhile.
+    #[track_caller]
+    pub(crate) fn stays_blocked_for(&mut self, time: Duration) {
+        match self.returns.recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => {}
+            other => panic!("the call came back: {other:?}; {:?}", self.child.try_wait()),
         }
     }
 
