@@ -3,7 +3,7 @@
 mod common;
 
 use common::evidence;
-use common::{Before, Victim, fdclose, outcome};
+use common::{Before, Need, Victim, fdclose, lacks, outcome};
 
 const ALL: [&str; 14] = [
     "pipe_r", "pipe_w", "unix_a", "unix_b", "client", "server", "udp", "file", "deleted", "eventfd", "epoll",
@@ -91,11 +91,10 @@ fn deleted_selects_files_without_a_name() {
 
 #[test]
 fn an_ipv6_connection_is_found_by_its_address() {
-    let victim = Victim::spawn("kinds", &[]);
-    if !victim.ready().contains_key("server6") {
-        eprintln!("SKIPPED: this host has no IPv6");
+    if lacks(&[Need::Ipv6]) {
         return;
     }
+    let victim = Victim::spawn("kinds", &[]);
     let fd: i32 = victim.value("server6");
     let row = evidence::tcp_of(victim.pid(), evidence::socket_inode(victim.pid(), fd)).expect("a row");
     let before = Before::of(victim.pid());

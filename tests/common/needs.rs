@@ -4,6 +4,7 @@
 use std::env;
 use std::fs;
 use std::io::Write as _;
+use std::net::{Ipv6Addr, TcpListener};
 
 /// A thing not every machine or user has.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,8 @@ pub(crate) enum Need {
     TraceOthers,
     /// The kernel's own threads are visible, as they aren't in a container.
     KernelThreads,
+    /// An IPv6 loopback address.
+    Ipv6,
     /// A program in PATH.
     Program(&'static str),
 }
@@ -33,6 +36,10 @@ impl Need {
             Self::KernelThreads => {
                 let name = fs::read_to_string("/proc/2/comm").unwrap_or_default();
                 (name.trim() != "kthreadd").then(|| "process 2 is no kernel thread here".to_owned())
+            }
+            Self::Ipv6 => {
+                let bound = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
+                bound.err().map(|error| format!("no IPv6 loopback address: {error}"))
             }
             Self::Program(name) => {
                 let path = env::var_os("PATH").unwrap_or_default();
