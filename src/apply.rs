@@ -41,11 +41,15 @@ pub fn apply(procfs: &Procfs, survey: &Survey, plan: &Plan, conduct: Conduct) ->
 fn verify(procfs: &Procfs, survey: &Survey, plan: &Plan, targets: &mut [(usize, TargetReport)]) {
     for share in &plan.processes {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
+        let pid = subject.process.pid();
         let done = targets
             .iter_mut()
-            .map(|(_, target)| target)
-            .filter(|target| target.pid == subject.process.pid() && target.outcome == Outcome::Done);
-        verify::connections(procfs, &subject.process, done);
+            .filter(|(_, target)| target.pid == pid && target.outcome == Outcome::Done)
+            .map(|(index, target)| {
+                let found = survey.matches.get(*index);
+                (found.and_then(|found| found.socket.as_ref()), target)
+            });
+        verify::connections(procfs, subject, done);
     }
 }
 

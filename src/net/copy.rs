@@ -69,6 +69,9 @@ fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo
         recv_q: 0,
         send_q: 0,
         uid: Some(uid),
+        idle_ms: None,
+        cookie: None,
+        interface: None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Sockets as the kernel tells of them: states, endpoints, tables.
 
 mod copy;
+mod diag;
 mod endpoint;
 mod error;
 mod filter;
@@ -11,6 +12,7 @@ mod sys;
 mod table;
 
 pub use copy::Copies;
+pub use diag::{Diag, DiagError};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::NetError;
 pub use filter::{AddrFilter, ParseAddrError};

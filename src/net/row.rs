@@ -28,6 +28,15 @@ pub struct SocketInfo {
     pub send_q: u64,
     /// Who made it; `None` where the table does not tell.
     pub uid: Option<u32>,
+    /// For how long nothing has come from the peer of a TCP connection, data or acknowledgement, in
+    /// milliseconds; beyond 49 days it starts again from 0. Only sock_diag(7) tells.
+    pub idle_ms: Option<u64>,
+    /// The kernel's name for the socket, never used again for another (on Linux 3.10: its address). Only
+    /// sock_diag(7) tells.
+    pub cookie: Option<u64>,
+    /// The interface it is bound to (SO_BINDTODEVICE in socket(7), or a link-local address), by number; 0 if
+    /// it is bound to none. Only sock_diag(7) tells.
+    pub interface: Option<u32>,
 }
 
 /// A row of `tcp`, `tcp6`, `udp` or `udp6`; `None` if it is not one.
@@ -53,6 +62,9 @@ pub(super) fn parse_inet(line: &[u8], kind: Kind) -> Option<SocketInfo> {
         send_q: number(send_q, 16)?,
         // A socket in TIME-WAIT has no owner any more and is always shown with 0.
         uid: (state != Some(TcpState::TimeWait)).then_some(uid),
+        idle_ms: None,
+        cookie: None,
+        interface: None,
     })
 }
 
@@ -118,6 +130,9 @@ pub(super) fn parse_unix(line: &[u8]) -> Option<SocketInfo> {
         recv_q: 0,
         send_q: 0,
         uid: None,
+        idle_ms: None,
+        cookie: None,
+        interface: None,
     })
 }
 

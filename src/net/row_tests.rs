@@ -26,6 +26,9 @@ fn reads_tcp_rows() {
             recv_q: 1,
             send_q: 0,
             uid: Some(33),
+            idle_ms: None,
+            cookie: None,
+            interface: None,
         })
     );
     // 3.10, listening

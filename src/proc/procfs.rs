@@ -1,6 +1,7 @@
 //! The root of `/proc`: which processes there are.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use nix::sys::signal::kill;
 use nix::sys::stat::Mode;
 
 use super::dirents::each_number;
-use super::error::ProcError;
+use super::error::{Malformed, ProcError};
+use super::fd_target::FdTarget;
 use super::process::Process;
 use crate::ids::{Pid, Tid};
 
@@ -90,6 +92,22 @@ impl Procfs {
     pub fn yama_scope(&self) -> Option<u8> {
         let text = std::fs::read(self.root.join("sys/kernel/yama/ptrace_scope")).ok()?;
         super::text::decimal(text.trim_ascii())
+    }
+
+    /// The number of the network namespace fdclose itself is in.
+    ///
+    /// # Errors
+    /// What readlink(2) says; [`ProcError::Gone`] where the mount is that of another pid namespace, or the kernel
+    /// has no network namespaces.
+    pub fn own_netns(&self) -> Result<u64, ProcError> {
+        let path = self.root.join("self/ns/net");
+        match std::fs::read_link(&path) {
+            Ok(link) => match FdTarget::parse(link.as_os_str().as_bytes()) {
+                FdTarget::Namespace { inode, .. } => Ok(inode.0),
+                _ => Err(Malformed("not a namespace").at(path)),
+            },
+            Err(error) => Err(ProcError::from_io(error, path)),
+        }
     }
 
     fn path(&self, pid: Pid) -> PathBuf {
