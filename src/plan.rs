@@ -67,7 +67,7 @@ impl OwnFacts {
     #[must_use]
     pub fn gather(procfs: &Procfs) -> Self {
         let pid = Pid::new(std::process::id().cast_signed());
-        let parent = |pid: Pid| procfs.open(pid).ok()?.status().ok()?.ppid;
+        let parent = |pid: Pid| procfs.open_listed(pid).ok()?.status().ok()?.ppid;
         let mut ancestors: Vec<Pid> = Vec::new();
         let mut next = pid.and_then(parent);
         while let Some(ancestor) = next.filter(|ancestor| !ancestors.contains(ancestor)) {

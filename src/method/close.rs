@@ -58,7 +58,7 @@ fn operate(
     if !process.exists()? {
         return Err(AttachError::Gone);
     }
-    let candidate = Candidate::choose(process, &group)?;
+    let candidate = Candidate::choose(process, &mut group)?;
     let mut next = 0;
     while next < items.len() {
         let mut stopped =

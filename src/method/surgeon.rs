@@ -12,9 +12,9 @@ use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, Tid};
 use crate::inject::{Remote, Site, rseq};
 use crate::proc::{FdDir, FdTarget, InSyscall, ProcError, Process, Seccomp};
-use crate::trace::{SeizedGroup, Stopped, StoppedGroup};
+use crate::trace::{Seized, SeizedGroup, Stopped, StoppedGroup};
 
-/// So many threads are asked before the stop whether they wait in a call.
+/// So many threads are asked before the stop whether they are at work or wait in a call, 4 us each.
 const ASKED: usize = 16;
 
 /// A thread that looked fit before the stop, and what was read about it there.
@@ -42,13 +42,20 @@ impl ThreadFacts {
 
 impl Candidate {
     /// Chooses while the target still runs.
-    pub(super) fn choose(process: &Process, group: &SeizedGroup) -> Result<Self, AttachError> {
-        let tids = group.threads().iter().map(crate::trace::Seized::tid);
-        let waiting =
-            tids.clone().take(ASKED).find(|tid| matches!(process.syscall(*tid), Ok(InSyscall::Call { .. })));
+    pub(super) fn choose(process: &Process, group: &mut SeizedGroup) -> Result<Self, AttachError> {
+        let all: Vec<Tid> = group.threads().iter().map(Seized::tid).collect();
+        let (mut waiting, mut busy) = (None, Vec::new());
+        for tid in all.iter().copied().take(ASKED) {
+            match process.syscall(tid) {
+                Ok(InSyscall::Call { .. }) => waiting = waiting.or(Some(tid)),
+                Ok(InSyscall::Running) => busy.push(tid),
+                _ => {}
+            }
+        }
+        group.spare(busy);
         // Threads may end at any time: the first one that can still be read will do.
         let mut last = AttachError::Gone;
-        for tid in waiting.into_iter().chain(tids) {
+        for tid in waiting.into_iter().chain(all) {
             match ThreadFacts::read(process, tid) {
                 Ok(facts) => {
                     let spare_site =

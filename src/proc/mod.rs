@@ -3,6 +3,7 @@
 //! Everything a target can influence (names, paths, lengths) is taken as bytes, bounded, and never trusted to
 //! be text.
 
+mod attributes;
 mod auxv;
 mod dirents;
 mod error;

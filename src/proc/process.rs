@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
 
 use super::auxv::{self, WordSize};
 use super::dirents::each_number;
@@ -55,14 +55,10 @@ impl Process {
         self.pid
     }
 
-    /// The user who owns the files below its /proc directory: its effective user, or root while it is not
-    /// dumpable (proc(5), PR_SET_DUMPABLE in prctl(2)). The directory itself always shows the effective user.
-    ///
-    /// # Errors
-    /// What fstatat(2) says.
-    pub fn owner(&self) -> Result<u32, ProcError> {
-        let stat = nix::sys::stat::fstatat(&self.dir, "stat", nix::fcntl::AtFlags::empty());
-        stat.map(|stat| stat.st_uid).map_err(|errno| ProcError::from_errno(errno, self.path(b"stat")))
+    /// The attributes of one of its files in /proc.
+    pub(super) fn attributes(&self, name: &str) -> Result<FileStat, ProcError> {
+        fstatat(&self.dir, name, AtFlags::empty())
+            .map_err(|errno| ProcError::from_errno(errno, self.path(name.as_bytes())))
     }
 
     /// Whether it has not been reaped yet; a zombie exists.
