@@ -42,13 +42,18 @@ pub fn by_process(selectors: &Selectors, pid: Pid, comm: &[u8]) -> bool {
         && (selectors.comms.is_empty() || selectors.comms.iter().any(|wanted| wanted.matches(comm)))
 }
 
+/// Whether a descriptor's number is one of those selected. Nothing else of it need be read if it is not.
+#[must_use]
+pub fn by_number(selectors: &Selectors, fd: Fd) -> bool {
+    selectors.fds.is_empty() || selectors.fds.iter().any(|range| range.contains(fd))
+}
+
 /// What a descriptor, and what it refers to, tell.
 #[must_use]
 pub fn by_descriptor(selectors: &Selectors, fd: Fd, target: &FdTarget) -> Verdict {
-    let number = selectors.fds.is_empty() || selectors.fds.iter().any(|range| range.contains(fd));
     let inode =
         selectors.inodes.is_empty() || target.inode().is_some_and(|inode| selectors.inodes.contains(&inode));
-    if !number || !inode || (selectors.deleted && !target.is_deleted()) {
+    if !by_number(selectors, fd) || !inode || (selectors.deleted && !target.is_deleted()) {
         return Verdict::No;
     }
     let kind = target.kind();

@@ -144,6 +144,9 @@ fn look_into(process: Process, selectors: &Selectors) -> Result<Option<Found>, P
     let dir = process.fd_dir_of_process()?;
     let mut matches = Vec::new();
     for fd in dir.list()? {
+        if !select::by_number(selectors, fd) {
+            continue;
+        }
         // The descriptor may be closed since it was listed.
         let Some(target) = dir.read(fd)? else { continue };
         match select::by_descriptor(selectors, fd, &target) {

@@ -63,14 +63,8 @@ impl Remote {
     ///
     /// # Errors
     /// [`TraceError`], `Gone` included.
-    pub fn prepare(
-        thread: Stopped,
-        pid: Pid,
-        abi: &'static Abi,
-        site: Site,
-        patience: Duration,
-    ) -> Result<Self, TraceError> {
-        let saved = thread.registers()?;
+    pub fn prepare(thread: Stopped, pid: Pid, site: Site, patience: Duration) -> Result<Self, TraceError> {
+        let (abi, saved) = thread.abi_and_registers()?;
         let tid = thread.tid();
         Ok(Self {
             thread: Some(thread),
@@ -155,7 +149,7 @@ impl Remote {
                 Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => {}
             }
         }
-        restart::hide_interruption(&mut thread, self.abi)?;
+        restart::hide_interruption(&mut thread)?;
         self.saved = thread.registers()?;
         Ok(thread)
     }

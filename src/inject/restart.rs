@@ -1,6 +1,5 @@
 //! Making an interrupted call whole again.
 
-use crate::arch::Abi;
 use crate::error::TraceError;
 use crate::trace::Stopped;
 
@@ -10,8 +9,8 @@ use crate::trace::Stopped;
 ///
 /// # Errors
 /// [`TraceError`], `Gone` included.
-pub fn hide_interruption(thread: &mut Stopped, abi: &Abi) -> Result<(), TraceError> {
-    let mut registers = thread.registers()?;
+pub fn hide_interruption(thread: &mut Stopped) -> Result<(), TraceError> {
+    let (abi, mut registers) = thread.abi_and_registers()?;
     if registers.hide_interruption(abi) {
         thread.set_registers(&registers)?;
     }

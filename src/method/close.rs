@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::surgeon::{Candidate, Surgeon};
 use super::{Conduct, Item, ItemOutcome, Operation};
-use crate::arch::Abi;
 use crate::error::{AttachError, TraceError};
 use crate::inject::{fdops, restart};
 use crate::proc::{Process, Procfs};
 use crate::trace::refusal::Refusal;
-use crate::trace::{Deadline, SeizedGroup, Stopped, StoppedGroup, on_tracer_thread};
+use crate::trace::{Deadline, SeizedGroup, StoppedGroup, on_tracer_thread};
 
 /// What the target gets between two slices. Interrupted again at once, it would not run at all: slices of 500
 /// closes then gave the same pause as one long stop.
@@ -61,8 +60,9 @@ fn operate(
     let candidate = Candidate::choose(process, &mut group)?;
     let mut next = 0;
     while next < items.len() {
-        let mut stopped =
-            group.stop(process, Deadline::after(conduct.timeout), &mut mend).map_err(explain)?;
+        let mut stopped = group
+            .stop(process, Deadline::after(conduct.timeout), &mut restart::hide_interruption)
+            .map_err(explain)?;
         operation.threads = operation.threads.max(stopped.threads().len());
         operation.stops += 1;
         let since = stopped.since();
@@ -78,14 +78,6 @@ fn operate(
         thread::sleep(BREATHER);
     }
     Ok(())
-}
-
-/// Makes the stop invisible to the call it interrupted, for every thread.
-fn mend(thread: &mut Stopped) -> Result<(), TraceError> {
-    match thread.abi()? {
-        Some(abi) => restart::hide_interruption(thread, abi),
-        None => Ok(()),
-    }
 }
 
 /// One stop's worth of items: as many as fit into the longest pause allowed, at least one.
@@ -153,9 +145,4 @@ fn explain(error: AttachError, procfs: &Procfs, process: &Process) -> AttachErro
         }
         error => error,
     }
-}
-
-/// What an injected call needs to know of the target's code.
-pub(super) fn require_abi(thread: &Stopped) -> Result<&'static Abi, TraceError> {
-    thread.abi()?.ok_or_else(|| TraceError::UnknownAbi { tid: thread.tid() })
 }

@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use super::close::require_abi;
-use crate::arch::{self, Registers};
+use crate::arch;
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, Tid};
 use crate::inject::{Remote, Site, rseq};
@@ -15,7 +14,7 @@ use crate::proc::{FdDir, FdTarget, InSyscall, ProcError, Process, Seccomp};
 use crate::trace::{Seized, SeizedGroup, Stopped, StoppedGroup};
 
 /// So many threads are asked before the stop whether they are at work or wait in a call, 4 us each.
-const ASKED: usize = 16;
+const ASKED: usize = 8;
 
 /// A thread that looked fit before the stop, and what was read about it there.
 #[derive(Debug)]
@@ -93,8 +92,7 @@ impl<'a> Surgeon<'a> {
         let thread = group.take(index);
         let tid = thread.tid();
         let own_facts = if tid == candidate.tid { None } else { Some(ThreadFacts::read(process, tid)?) };
-        let abi = require_abi(&thread)?;
-        let mut remote = Remote::prepare(thread, pid, abi, site, patience)?;
+        let mut remote = Remote::prepare(thread, pid, site, patience)?;
         let facts = own_facts.as_ref().unwrap_or(&candidate.facts);
         if facts.seccomp != Seccomp::Disabled
             && let Err(error) = remote.suspend_seccomp()
@@ -126,12 +124,11 @@ impl<'a> Surgeon<'a> {
 
 /// The thread to use, by index, and the call instruction for it.
 fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result<(usize, Site), AttachError> {
-    let own_site = |thread: &Stopped, registers: &Registers| {
-        let abi = require_abi(thread).ok()?;
+    let waits = |thread: &Stopped| {
+        let (abi, registers) = thread.abi_and_registers().ok()?;
         registers.call_in_progress()?;
         Site::before(process.pid(), registers.ip(), abi)
     };
-    let waits = |thread: &Stopped| own_site(thread, &thread.registers().ok()?);
     let first = threads.iter().position(|thread| thread.tid() == candidate.tid);
     let in_order = || first.into_iter().chain((0..threads.len()).filter(move |index| Some(*index) != first));
     if let Some(found) = in_order().find_map(|index| Some((index, waits(threads.get(index)?)?))) {
@@ -142,7 +139,7 @@ fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result
         |index: &usize| threads.get(*index).is_some_and(|thread| !rseq::is_inside(process.pid(), thread));
     let index = in_order().find(outside).ok_or(AttachError::AllInRseq)?;
     let thread = threads.get(index).ok_or(AttachError::Gone)?;
-    let abi = require_abi(thread)?;
+    let (abi, _) = thread.abi_and_registers()?;
     let site = candidate
         .spare_site
         .filter(|site| site.is_intact(process.pid(), abi))

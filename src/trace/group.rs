@@ -45,7 +45,7 @@ impl SeizedGroup {
     /// tracer's thread ends, running undisturbed.
     pub fn seize(process: &Process, deadline: Deadline) -> Result<Self, AttachError> {
         let mut group = Self { threads: Vec::new(), listed: Vec::new(), busy: Vec::new() };
-        while group.seize_new(process)? {
+        while !process.has_threads(group.threads.len())? && group.seize_new(process)? {
             if deadline.remaining().is_none() {
                 return Err(AttachError::TooManyNewThreads);
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::arch::Registers;
+use crate::arch::{NATIVE_REGSET_LEN, Registers};
 use crate::ids::{Pid, RemoteAddr, Tid};
 
 /// ptrace(2) request numbers are unsigned in glibc and signed in musl.
@@ -85,13 +85,19 @@ pub(super) fn set_registers(tid: Tid, regs: &Registers) -> Result<(), Errno> {
     ptrace(libc::PTRACE_SETREGS, tid, 0, ptr::from_ref(&regs.0).expose_provenance())
 }
 
-/// The length in bytes of the tracee's own general register set.
-pub(super) fn regset_len(tid: Tid) -> Result<usize, Errno> {
-    let mut buffer = [0_u8; 1024];
-    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+/// The length in bytes of the tracee's own general register set, whatever it runs, and its registers.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn regset(tid: Tid) -> Result<(usize, Registers), Errno> {
+    let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
+    let mut iov = libc::iovec { iov_base: regs.as_mut_ptr().cast(), iov_len: NATIVE_REGSET_LEN };
     let iov_at = (&raw mut iov).expose_provenance();
     ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, iov_at)?;
-    Ok(iov.iov_len)
+    if iov.iov_len != NATIVE_REGSET_LEN {
+        // Shorter: a 32-bit tracee's own layout, which is not the one to work with.
+        return Ok((iov.iov_len, registers(tid)?));
+    }
+    // SAFETY: zeroed memory is a valid user_regs_struct, and the kernel has filled it whole.
+    Ok((iov.iov_len, Registers(unsafe { regs.assume_init() })))
 }
 
 /// What the signal of the current signal-delivery-stop says of itself: `si_signo` and `si_code`.

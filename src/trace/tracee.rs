@@ -133,12 +133,14 @@ impl Stopped {
         self.stop
     }
 
-    /// How the code it is in calls the kernel; `None` if this build does not know such code.
+    /// How the code it is in calls the kernel, and its registers.
     ///
     /// # Errors
-    /// [`TraceError`], `Gone` included.
-    pub fn abi(&self) -> Result<Option<&'static Abi>, TraceError> {
-        answer("PTRACE_GETREGSET", self.tid, sys::regset_len(self.tid)).map(arch::abi_of_regset_len)
+    /// [`TraceError::UnknownAbi`] if this build does not know such code; others, `Gone` included.
+    pub fn abi_and_registers(&self) -> Result<(&'static Abi, Registers), TraceError> {
+        let (len, registers) = answer("PTRACE_GETREGSET", self.tid, sys::regset(self.tid))?;
+        let abi = arch::abi_of_regset_len(len).ok_or(TraceError::UnknownAbi { tid: self.tid })?;
+        Ok((abi, registers))
     }
 
     /// Its general registers.
