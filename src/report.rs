@@ -260,7 +260,8 @@ pub struct FdReport {
     pub recv_q: Option<u32>,
     /// Bytes not yet acknowledged; the longest backlog, for a listening socket.
     pub send_q: Option<u32>,
-    /// Milliseconds since the last segment either way.
+    /// Milliseconds since anything came from the peer, data or acknowledgement; `None` where the kernel does not
+    /// tell.
     pub idle_ms: Option<u64>,
     /// The inode of the network namespace.
     pub netns: Option<u64>,

@@ -1,5 +1,6 @@
 //! Why sockets could not be read.
 
+use super::diag::DiagError;
 use crate::proc::ProcError;
 
 /// Why sockets could not be read.
@@ -9,4 +10,7 @@ pub enum NetError {
     /// `/proc` would not tell.
     #[error(transparent)]
     Proc(#[from] ProcError),
+    /// The kernel would not tell.
+    #[error(transparent)]
+    Diag(#[from] DiagError),
 }

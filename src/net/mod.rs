@@ -12,7 +12,7 @@ mod sys;
 mod table;
 
 pub use copy::Copies;
-pub use diag::{Diag, DiagError};
+pub use diag::{Diag, DiagError, Dumped};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::NetError;
 pub use filter::{AddrFilter, ParseAddrError};

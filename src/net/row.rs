@@ -8,7 +8,7 @@ use crate::ids::Inode;
 use crate::kind::Kind;
 use crate::proc::text::{decimal, number, split_once, words};
 
-/// What a table says about a socket.
+/// What the kernel says about a socket, by sock_diag(7) or a table in `/proc/PID/net`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketInfo {
     /// Its inode number; 0 for one without a descriptor: TIME-WAIT, orphaned, or not yet accepted.
@@ -21,10 +21,11 @@ pub struct SocketInfo {
     pub local: Endpoint,
     /// The other end, if there is one and the table tells; it never does for a Unix socket.
     pub peer: Option<Endpoint>,
-    /// Bytes received and not read; of a listening socket, connections not accepted. 0 for a Unix socket, of
-    /// which the table does not tell.
+    /// Bytes received and not read; of a listening socket, connections not accepted. `/proc` does not tell of a
+    /// Unix socket: 0.
     pub recv_q: u64,
-    /// Bytes sent and not acknowledged. 0 for a Unix socket, of which the table does not tell.
+    /// Bytes sent and not acknowledged, or of a Unix socket not read; of a listening socket, how many connections
+    /// may wait. `/proc` does not tell of a Unix socket, nor of any that listens: 0.
     pub send_q: u64,
     /// Who made it; `None` where the table does not tell.
     pub uid: Option<u32>,
@@ -35,7 +36,7 @@ pub struct SocketInfo {
     /// sock_diag(7) tells.
     pub cookie: Option<u64>,
     /// The interface it is bound to (SO_BINDTODEVICE in socket(7), or a link-local address), by number; 0 if
-    /// it is bound to none. Only sock_diag(7) tells.
+    /// it is bound to none. `/proc` does not tell.
     pub interface: Option<u32>,
 }
 

@@ -1,16 +1,19 @@
-//! The socket tables of a process's network namespace, from `/proc/PID/net`.
+//! The sockets of a process's network namespace, by sock_diag(7) or from `/proc/PID/net`.
 
 use std::fs::File;
 
+use super::diag::{Diag, DiagError, Dumped};
 use super::endpoint::{Endpoint, UnixName};
 use super::error::NetError;
 use super::lines::each_line;
 use super::row::{SocketInfo, parse_inet, parse_unix};
+use super::state::TcpState;
 use crate::ids::{Inode, Tid};
 use crate::kind::Kind;
 use crate::proc::{ProcError, Process};
 
-/// Which tables to read. Each costs time in proportion to the sockets in it, whoever owns them.
+/// Which tables to read. Each costs time in proportion to the sockets in it, whoever owns them; those in `/proc`
+/// also in proportion to the memory of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protocols {
     /// TCP, v4 and v6.
@@ -36,26 +39,30 @@ impl Protocols {
     }
 }
 
-/// The sockets of a network namespace. Not a snapshot: the kernel writes a page at a time, and a socket that
-/// changes its state meanwhile may be in it twice or not at all.
+/// The sockets of a network namespace. Not a snapshot: the kernel tells of a page of them at a time, and a socket
+/// that changes its state meanwhile may be in it twice or not at all.
 ///
-/// What it says about TCP and UDP is the kernel's word. A row about a Unix socket may be made up by whoever
-/// may bind one (its path is written raw, newlines included); where two rows disagree, neither is believed.
+/// Where the kernel can't be asked by sock_diag(7), the tables in `/proc` are read instead. What they say about
+/// TCP and UDP is the kernel's word, too. A row about a Unix socket may be made up by whoever may bind one (its
+/// path is written raw, newlines included); where two rows disagree, neither is believed.
 #[derive(Debug, Default)]
 pub struct SocketTable {
     rows: Vec<SocketInfo>,
     /// Inode and place in `rows`, sorted; rows without an inode are not in it.
     by_inode: Vec<(Inode, usize)>,
     skipped: usize,
+    interrupted: bool,
+    /// Whether rows about Unix sockets may be made up.
+    unix_by_proc: bool,
 }
 
 impl SocketTable {
-    /// Reads the tables of the network namespace `process` is in. A socket it brought along from another
+    /// Reads the sockets of the network namespace `process` is in. A socket it brought along from another
     /// namespace is not among them (setns(2), SCM_RIGHTS).
     ///
     /// # Errors
-    /// If the process is gone, or `/proc` would not tell. A table the kernel does not have (IPv6 off) is no
-    /// error.
+    /// If the process is gone, or neither the kernel nor `/proc` would tell. A table the kernel does not have
+    /// (IPv6 off) is no error.
     pub fn read(process: &Process, protocols: Protocols) -> Result<Self, NetError> {
         // A leader that has ended is in no namespace any more.
         Self::read_thread(process, process.living_thread()?, protocols)
@@ -67,23 +74,21 @@ impl SocketTable {
     /// As [`SocketTable::read`].
     pub fn read_thread(process: &Process, tid: Tid, protocols: Protocols) -> Result<Self, NetError> {
         let mut table = Self::default();
-        let mut absent = false;
-        for (name, kind) in protocols.tables() {
-            match process.open_net(tid, name)? {
-                Some(file) => {
-                    table.add(file, kind).map_err(|error| {
-                        let path = format!("task/{tid}/net/{}", name.escape_ascii());
-                        ProcError::from_io(error, process.path(path.as_bytes()))
-                    })?;
-                }
-                None => absent = true,
-            }
-        }
-        // A thread that ended has no tables either.
-        if absent && !process.lives(tid)? {
-            let path = process.path(format!("task/{tid}/net").as_bytes());
-            return Err(ProcError::Gone { path }.into());
-        }
+        // Whatever the reason why the kernel can't be asked, its tables in /proc tell, or the error does.
+        let unasked = match Diag::of_thread(process, tid) {
+            Ok(mut diag) => table.ask(&mut diag, protocols),
+            Err(_) => protocols,
+        };
+        table.read_files(process, tid, unasked)?;
+        table.index();
+        Ok(table)
+    }
+
+    /// As [`SocketTable::read_thread`], from `/proc` alone.
+    #[cfg(test)]
+    fn read_proc(process: &Process, tid: Tid, protocols: Protocols) -> Result<Self, NetError> {
+        let mut table = Self::default();
+        table.read_files(process, tid, protocols)?;
         table.index();
         Ok(table)
     }
@@ -119,11 +124,65 @@ impl SocketTable {
         })
     }
 
-    /// How many lines were no rows: the rest of Unix-socket paths with newlines in them, or a format this
-    /// version does not know.
+    /// How many rows were none: the rest of Unix-socket paths with newlines in them, or a format this version
+    /// does not know.
     #[must_use]
     pub fn skipped(&self) -> usize {
         self.skipped
+    }
+
+    /// Whether the kernel said that something may be missing: see [`Dumped::interrupted`].
+    #[must_use]
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Asks for the sockets of `protocols`, and returns those that could not be asked for: a kernel may lack the
+    /// part for one.
+    fn ask(&mut self, diag: &mut Diag, protocols: Protocols) -> Protocols {
+        let mut ask =
+            |wanted: bool, dump: &mut dyn FnMut(&mut Vec<SocketInfo>) -> Result<Dumped, DiagError>| {
+                let before = self.rows.len();
+                match wanted.then(|| dump(&mut self.rows)) {
+                    None => false,
+                    Some(Ok(dumped)) => {
+                        self.skipped += dumped.skipped;
+                        self.interrupted |= dumped.interrupted;
+                        false
+                    }
+                    Some(Err(_)) => {
+                        self.rows.truncate(before);
+                        true
+                    }
+                }
+            };
+        Protocols {
+            tcp: ask(protocols.tcp, &mut |rows| diag.dump_tcp(TcpState::ALL, true, |row| rows.push(row))),
+            udp: ask(protocols.udp, &mut |rows| diag.dump_udp(|row| rows.push(row))),
+            unix: ask(protocols.unix, &mut |rows| diag.dump_unix(|row| rows.push(row))),
+        }
+    }
+
+    fn read_files(&mut self, process: &Process, tid: Tid, protocols: Protocols) -> Result<(), NetError> {
+        self.unix_by_proc = protocols.unix;
+        let mut absent = false;
+        for (name, kind) in protocols.tables() {
+            match process.open_net(tid, name)? {
+                Some(file) => {
+                    self.add(file, kind).map_err(|error| {
+                        let path = format!("task/{tid}/net/{}", name.escape_ascii());
+                        ProcError::from_io(error, process.path(path.as_bytes()))
+                    })?;
+                }
+                None => absent = true,
+            }
+        }
+        // A thread that ended has no tables either.
+        if absent && !process.lives(tid)? {
+            let path = process.path(format!("task/{tid}/net").as_bytes());
+            return Err(ProcError::Gone { path }.into());
+        }
+        Ok(())
     }
 
     fn add(&mut self, file: File, kind: Kind) -> std::io::Result<()> {
@@ -147,7 +206,7 @@ impl SocketTable {
     ///
     /// A made-up row about a Unix socket that exists shows as a second row with the same inode: which is true
     /// can't be told. One about a TCP or UDP socket does nothing, as their rows come first. What is left are
-    /// made-up rows about sockets in none of these tables; sock_diag(7) can't be fooled that way.
+    /// made-up rows about sockets in none of these tables. sock_diag(7) can't be fooled that way.
     fn index(&mut self) {
         self.by_inode = self
             .rows
@@ -157,6 +216,9 @@ impl SocketTable {
             .map(|(at, row)| (row.inode, at))
             .collect();
         self.by_inode.sort_unstable();
+        if !self.unix_by_proc {
+            return;
+        }
         for pair in self.by_inode.windows(2) {
             let [(inode, one), (other_inode, other)] = *pair else { continue };
             let unix = self.rows[one].kind == Kind::Unix && self.rows[other].kind == Kind::Unix;

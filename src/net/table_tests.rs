@@ -5,10 +5,10 @@ use crate::proc::Procfs;
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 
 const STAT: &str = "100 (x) S 1 100 100 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 7 0 0\n";
 const TCP: &[u8] = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
@@ -110,11 +110,20 @@ struct Own {
 
 impl Own {
     fn read() -> Self {
+        Self::read_by(SocketTable::read_thread)
+    }
+
+    /// Without sock_diag(7).
+    fn read_proc() -> Self {
+        Self::read_by(SocketTable::read_proc)
+    }
+
+    fn read_by(read: fn(&Process, Tid, Protocols) -> Result<SocketTable, NetError>) -> Self {
         let process = Procfs::host().open(Pid::new(std::process::id().cast_signed()).unwrap()).unwrap();
         let dir = process.fd_dir_of_process().unwrap();
         let inode = |fd: Fd| Some((fd.as_raw(), dir.read(fd).unwrap()?.inode()?));
         let inodes = dir.list().unwrap().into_iter().filter_map(inode).collect();
-        Self { table: SocketTable::read(&process, Protocols::ALL).unwrap(), inodes }
+        Self { table: read(&process, process.pid().leader(), Protocols::ALL).unwrap(), inodes }
     }
 
     fn get(&self, socket: &impl AsRawFd) -> &SocketInfo {
@@ -184,6 +193,77 @@ fn own_unix_sockets_are_found_whatever_they_are_called() {
     assert_eq!(own.get(&hidden).local, Endpoint::Unix(UnixName::Abstract(name)));
 
     let _liar = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&forged).unwrap()).unwrap();
+    assert_eq!(Own::read_proc().get(&listener).local, Endpoint::Unix(UnixName::Unnamed));
     let own = Own::read();
-    assert_eq!(own.get(&listener).local, Endpoint::Unix(UnixName::Unnamed));
+    assert_eq!(
+        own.get(&listener).local,
+        Endpoint::Unix(UnixName::Path(path.as_os_str().as_bytes().to_vec()))
+    );
+}
+
+/// What both sock_diag(7) and `/proc` tell.
+fn common(row: &SocketInfo) -> SocketInfo {
+    let mut row = SocketInfo { idle_ms: None, cookie: None, interface: None, ..row.clone() };
+    if row.kind == Kind::Unix {
+        (row.recv_q, row.send_q, row.uid) = (0, 0, None);
+    } else if row.state == Some(TcpState::Listen) {
+        row.send_q = 0;
+    }
+    row
+}
+
+#[test]
+fn sock_diag_and_proc_agree() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    std::io::Write::write_all(&mut client, b"unread").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    server.read_exact(&mut [0; 3]).unwrap();
+    let open = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+    connected.connect(udp.local_addr().unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let unix = UnixListener::bind(dir.path().join("x")).unwrap();
+    let (one, other) = UnixStream::pair().unwrap();
+    let loose = UnixDatagram::unbound().unwrap();
+    let name = format!("fdclose agree {}", std::process::id());
+    let hidden = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
+    let mut all = vec![
+        listener.as_raw_fd(),
+        client.as_raw_fd(),
+        server.as_raw_fd(),
+        open.as_raw_fd(),
+        udp.as_raw_fd(),
+        connected.as_raw_fd(),
+        unix.as_raw_fd(),
+        one.as_raw_fd(),
+        other.as_raw_fd(),
+        loose.as_raw_fd(),
+        hidden.as_raw_fd(),
+    ];
+    // Where there is IPv6, also a v6 connection and one between a v6 socket and a v4 one.
+    let mut v6: Vec<OwnedFd> = Vec::new();
+    for (here, there) in [("[::1]:0", "::1"), ("[::]:0", "127.0.0.1")] {
+        let Ok(listener) = TcpListener::bind(here) else { continue };
+        let client = TcpStream::connect((there, listener.local_addr().unwrap().port())).unwrap();
+        v6.extend([listener.accept().unwrap().0.into(), client.into(), listener.into()]);
+        v6.push(UdpSocket::bind(here).unwrap().into());
+    }
+    all.extend(v6.iter().map(AsRawFd::as_raw_fd));
+
+    // States and queues settle when the loopback's last acknowledgement has come. Two readings of /proc that
+    // agree say that nothing changed between them.
+    let agreed = (0..1000).any(|_| {
+        let [before, asked, after] = [Own::read_proc(), Own::read(), Own::read_proc()];
+        let find = |own: &Own, fd: &RawFd| own.table.get(own.inodes[fd]).cloned();
+        let still = all.iter().all(|fd| find(&before, fd).is_some() && find(&before, fd) == find(&after, fd));
+        for fd in all.iter().filter(|_| still) {
+            assert!(asked.get(fd).cookie.is_some(), "the kernel was asked");
+            assert_eq!(common(asked.get(fd)), common(after.get(fd)));
+        }
+        still
+    });
+    assert!(agreed);
 }

@@ -1,7 +1,6 @@
 //! One process, held so that its number can't come to mean another.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +24,8 @@ use super::status::Status;
 use super::sys::{LinkBuf, pidfd_open, readlinkat};
 use super::syscall::InSyscall;
 use crate::ids::{Fd, Pid, RemoteAddr, Tid};
+
+mod net;
 
 /// Longest text accepted of the small files.
 const SMALL_LIMIT: usize = 1 << 20;
@@ -313,19 +314,6 @@ impl Process {
         };
         // The call takes a number. If the process still exists now, it had the number all along.
         if self.exists()? { Ok(Some(pidfd)) } else { Err(ProcError::Gone { path: self.path(b"") }) }
-    }
-
-    /// Opens a table of the network namespace of one thread: `b"tcp"`, `b"unix"`, ... `None` if there is none,
-    /// as `tcp6` with IPv6 off.
-    pub(crate) fn open_net(&self, tid: Tid, table: &[u8]) -> Result<Option<File>, ProcError> {
-        let name = [Name::of_task(tid, b"net/").as_bytes(), table].concat();
-        match file::open(self.dir.as_fd(), &name) {
-            Ok(file) => Ok(Some(file)),
-            Err(errno) => match self.absent(errno, &name) {
-                ProcError::Missing { .. } => Ok(None),
-                error => Err(error),
-            },
-        }
     }
 
     /// The path of a file of this process, for errors.

@@ -1,8 +1,9 @@
 //! A netlink socket to the kernel's sock_diag(7), and one request at a time over it.
 
 use libc::MSG_TRUNC;
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
@@ -50,7 +51,7 @@ impl Channel {
     /// and the kernel refuses to list anything else (EBUSY) until it has been.
     pub(super) fn request(
         &mut self,
-        request: SockDiagMessage,
+        request: impl NetlinkSerializable,
         ask: Ask,
         mut each: impl FnMut(&[u8]),
     ) -> Result<bool, DiagError> {
@@ -82,7 +83,7 @@ impl Channel {
         Err(DiagError::NoAnswer)
     }
 
-    fn send(&mut self, request: SockDiagMessage, ask: Ask) -> Result<(), DiagError> {
+    fn send(&mut self, request: impl NetlinkSerializable, ask: Ask) -> Result<(), DiagError> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.sequence_number = self.sequence;
@@ -90,7 +91,7 @@ impl Channel {
             Ask::One => NLM_F_REQUEST,
             Ask::All => NLM_F_REQUEST | NLM_F_DUMP,
         };
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);

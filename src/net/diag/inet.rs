@@ -1,8 +1,10 @@
 //! TCP and UDP: what is asked of inet_diag, and the rows it answers with (sock_diag(7)). Pure.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::ops::Range;
 
-use netlink_packet_core::{NlasIterator, Parseable};
+use netlink_packet_core::{NetlinkSerializable, NlasIterator, Parseable};
+use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, INET_DIAG_INFO, IPPROTO_TCP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
 
@@ -23,14 +25,14 @@ const NO_COOKIE: [u8; 8] = [0xff; 8];
 /// A v4-mapped address is asked for as the v4 address. A connection over IPv4 is found by its v4 addresses
 /// whichever family its socket is of, as the kernel keeps both in one table and does not compare families.
 /// The mapped form finds the same, but only since Linux 4.5.
-pub(super) fn exact_tcp(local: SocketAddr, peer: SocketAddr, interface: u32) -> Option<InetRequest> {
+pub(super) fn exact_tcp(local: SocketAddr, peer: SocketAddr, interface: u32) -> Option<SockDiagMessage> {
     let (source, destination) = (local.ip().to_canonical(), peer.ip().to_canonical());
     let family = match (source, destination) {
         (IpAddr::V4(_), IpAddr::V4(_)) => AF_INET,
         (IpAddr::V6(_), IpAddr::V6(_)) => AF_INET6,
         _ => return None,
     };
-    Some(InetRequest {
+    Some(SockDiagMessage::InetRequest(InetRequest {
         family,
         protocol: IPPROTO_TCP,
         extensions: ExtensionFlags::INFO,
@@ -43,14 +45,57 @@ pub(super) fn exact_tcp(local: SocketAddr, peer: SocketAddr, interface: u32) -> 
             interface_id: interface,
             cookie: NO_COOKIE,
         },
+    }))
+}
+
+/// Asks for every socket of a family and protocol in one of `states`, a mask of `1 << state`.
+pub(super) fn dump(family: u8, protocol: u8, states: u32) -> SockDiagMessage {
+    SockDiagMessage::InetRequest(InetRequest {
+        family,
+        protocol,
+        extensions: ExtensionFlags::empty(),
+        // A state the crate has no name for has its bit all the same.
+        states: StateFlags::from_bits_retain(states),
+        socket_id: SocketId::new_v4(),
     })
 }
 
-/// Asks for every socket of a family in one of `states`, a mask of `1 << state`.
-pub(super) fn dump(family: u8, protocol: u8, states: u32, extensions: ExtensionFlags) -> InetRequest {
-    let socket_id = SocketId { cookie: NO_COOKIE, ..SocketId::new_v4() };
-    // A state the crate has no name for (NEW-SYN-RECV) has its bit all the same.
-    InetRequest { family, protocol, extensions, states: StateFlags::from_bits_retain(states), socket_id }
+/// Asks for every TCP socket, v4 and v6, in one of `states`, a mask of `1 << state`: one walk through the
+/// kernel's table, which holds both, instead of two. sock_diag(7) itself knows no request for both families; the
+/// message it replaced, TCPDIAG_GETSOCK with `struct inet_diag_req` (linux/inet_diag.h), does, and every kernel
+/// that has inet_diag takes it.
+#[derive(Debug)]
+pub(super) struct AllTcp {
+    pub(super) states: u32,
+    pub(super) want_info: bool,
+}
+
+impl AllTcp {
+    /// TCPDIAG_GETSOCK.
+    const TYPE: u16 = 18;
+    /// The length of `struct inet_diag_req`.
+    const LENGTH: usize = 60;
+    /// Where its extensions and states lie. All the rest stays 0: AF_UNSPEC, and nothing to compare with.
+    const EXTENSIONS: usize = 3;
+    const STATES: Range<usize> = 52..56;
+}
+
+impl NetlinkSerializable for AllTcp {
+    fn message_type(&self) -> u16 {
+        Self::TYPE
+    }
+
+    fn buffer_len(&self) -> usize {
+        Self::LENGTH
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        buffer.fill(0);
+        if self.want_info {
+            buffer[Self::EXTENSIONS] = ExtensionFlags::INFO.bits();
+        }
+        buffer[Self::STATES].copy_from_slice(&self.states.to_ne_bytes());
+    }
 }
 
 /// A row; `None` if it is none.
@@ -94,3 +139,7 @@ fn idle_ms(row: &[u8], state: Option<TcpState>) -> Option<u64> {
         .find(|attribute| attribute.kind() == INET_DIAG_INFO)
         .and_then(|info| tcp_info::idle_ms(info.value(), state?))
 }
+
+#[cfg(test)]
+#[path = "inet_tests.rs"]
+mod tests;
