@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
-use crate::net::{Copies, NetError, Protocols, SocketInfo, SocketTable, TcpState};
+use crate::net::{Copies, Diag, NetError, Protocols, SocketInfo, SocketTable, TcpState};
 use crate::proc::{FdTarget, ProcError, Process, Procfs};
 use crate::select::{self, SocketFacts, Verdict};
 use crate::selectors::Selectors;
@@ -173,7 +173,7 @@ impl Survey {
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, target, _)| Some((*fd, socket_inode(target)?))).collect();
         let asked = match detail {
-            Detail::Ends if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject.process, &sockets),
+            Detail::Ends if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject, &sockets, tables),
             _ => HashMap::new(),
         };
         let unknown: Vec<Inode> =
@@ -224,13 +224,21 @@ fn facts(socket: Option<&SocketInfo>) -> SocketFacts {
     }
 }
 
-/// What each of `sockets` says of itself; those that can't be asked are left out.
-fn ask(process: &Process, sockets: &[(Fd, Inode)]) -> HashMap<Inode, SocketInfo> {
+/// What each of `sockets` says of itself; those that can't be asked are left out. Of a TCP connection then what the
+/// kernel says, if it knows it in the network namespace of the process: that one can be found again when its
+/// descriptor is closed. A socket may also have been brought along from another namespace.
+fn ask(subject: &Subject, sockets: &[(Fd, Inode)], tables: &mut Tables) -> HashMap<Inode, SocketInfo> {
     if sockets.is_empty() {
         return HashMap::new();
     }
-    let Some(copies) = Copies::of(process) else { return HashMap::new() };
-    sockets.iter().filter_map(|(fd, inode)| Some((*inode, copies.describe(*fd, *inode)?))).collect()
+    let Some(copies) = Copies::of(&subject.process) else { return HashMap::new() };
+    let describe = |(fd, inode): &(Fd, Inode)| {
+        let said = copies.describe(*fd, *inode)?;
+        // Where the kernel can't be asked, what the socket says will do.
+        let known = tables.diag(subject).and_then(|diag| diag.again(&said).ok()?);
+        Some((*inode, known.unwrap_or(said)))
+    };
+    sockets.iter().filter_map(describe).collect()
 }
 
 /// The socket tables read so far, each network namespace once. The tables of the other protocols are only read
@@ -238,6 +246,8 @@ fn ask(process: &Process, sockets: &[(Fd, Inode)]) -> HashMap<Inode, SocketInfo>
 #[derive(Debug, Default)]
 struct Tables {
     by_netns: HashMap<Option<u64>, TableSet>,
+    /// Ways to ask about single sockets; `None` where there is none.
+    diags: HashMap<Option<u64>, Option<Diag>>,
 }
 
 #[derive(Debug)]
@@ -247,6 +257,11 @@ struct TableSet {
 }
 
 impl Tables {
+    fn diag(&mut self, subject: &Subject) -> Option<&mut Diag> {
+        let open = || Diag::of_process(&subject.process, subject.netns).ok();
+        self.diags.entry(subject.netns).or_insert_with(open).as_mut()
+    }
+
     /// A view on the tables of the namespace of `subject`, with as many protocols as it takes to know `sockets`.
     fn with(&mut self, subject: &Subject, sockets: &[Inode]) -> Option<View<'_>> {
         if sockets.is_empty() {

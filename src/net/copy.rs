@@ -71,7 +71,7 @@ fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo
         uid: Some(uid),
         idle_ms: None,
         cookie: None,
-        interface: None,
+        interface: option(libc::SO_BINDTOIFINDEX).and_then(|number| u32::try_from(number).ok()),
     })
 }
 
