@@ -2,7 +2,7 @@
 
 use crate::error::AttachError;
 use crate::ids::Pid;
-use crate::method::{self, Conduct, Item, ItemOutcome, Operation};
+use crate::method::{self, Conduct, Item, ItemOutcome, Job, Operation};
 use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;
 use crate::report::{ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text};
@@ -26,7 +26,11 @@ pub fn apply(procfs: &Procfs, survey: &Survey, plan: &Plan, conduct: Conduct) ->
     for share in &plan.processes {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
         let items = items(survey, share);
-        let operation = method::close::close(procfs, &subject.process, &items, conduct);
+        let operation = method::close::close(
+            procfs,
+            &Job { process: &subject.process, table: subject.table, items: &items },
+            conduct,
+        );
         targets.extend(outcomes(survey, share, &operation));
         if operation.stops > 0 || !operation.restored {
             processes.push(process_report(subject.process.pid(), &subject.comm, &operation));
@@ -74,7 +78,7 @@ fn refusals<'a>(survey: &'a Survey, plan: &'a Plan) -> impl Iterator<Item = (usi
 }
 
 fn items(survey: &Survey, share: &ProcessPlan) -> Vec<Item> {
-    let item = |found: &Match| Item { fd: found.fd, expected: found.target.clone() };
+    let item = |found: &Match| Item { fd: found.fd, expected: found.identity.clone() };
     share.act_on.iter().filter_map(|index| survey.matches.get(*index)).map(item).collect()
 }
 
@@ -86,10 +90,10 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
         pid: subject.process.pid(),
         comm: Text::from(subject.comm.clone()),
         fd: found.fd,
-        inode: found.target.inode(),
+        inode: found.identity.target.inode(),
         kind: found.kind(),
         name: Text::from(found.name()),
-        deleted: found.target.is_deleted(),
+        deleted: found.identity.target.is_deleted(),
         state: found.tcp_state(),
         local: found.local(),
         peer: found.peer(),

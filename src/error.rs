@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use crate::ids::Tid;
+use crate::ids::{RemoteAddr, Tid};
 use crate::proc::{ProcError, Seccomp};
 use crate::trace::refusal::Refusal;
 
@@ -22,9 +22,17 @@ pub enum TraceError {
         /// The answer.
         errno: Errno,
     },
-    /// A thread did not come back from the injected call, not even when interrupted.
-    #[error("thread {0} did not come back from the injected call in time")]
-    Stuck(Tid),
+    /// A thread did not come back from the injected call, not even when interrupted: a dead NFS or FUSE server.
+    #[error("thread {tid} is still inside the injected call{}", aftermath(*.has_lifeline))]
+    Stuck {
+        /// The thread.
+        tid: Tid,
+        /// It will come to itself when the call returns.
+        has_lifeline: bool,
+    },
+    /// A thread that was let go did not run.
+    #[error("thread {0} does not run: its cgroup is frozen, or has no processor time left")]
+    NotEntered(Tid),
     /// A thread reported a stop that can't follow what was asked of it.
     #[error("thread {tid} stopped in an unexpected way: {stop}")]
     UnexpectedStop {
@@ -39,6 +47,9 @@ pub enum TraceError {
     /// No system call instruction could be found, or the one found raised a fault.
     #[error("no usable system call instruction in the target: {0}")]
     NoGadget(String),
+    /// Scratch bytes below a thread's stack could not be put back.
+    #[error("scratch bytes at {0} below the thread's stack could not be put back")]
+    Scratch(RemoteAddr),
     /// The code this thread runs is none fdclose knows.
     #[error("thread {tid} runs code of a kind fdclose does not know")]
     UnknownAbi {
@@ -87,6 +98,12 @@ pub enum AttachError {
         /// The answer to PTRACE_O_SUSPEND_SECCOMP.
         error: TraceError,
     },
+    /// No thread that uses the descriptor table looked at could be used.
+    #[error("no thread that shares the descriptor table looked at can make the call")]
+    OtherTable,
+    /// A signal asked fdclose to end.
+    #[error("fdclose was asked to end before it was this descriptor's turn")]
+    Interrupted,
     /// Every thread is inside a restartable sequence.
     #[error("every thread of it is inside a restartable sequence (rseq)")]
     AllInRseq,
@@ -108,6 +125,7 @@ impl AttachError {
         match self {
             Self::Gone => true,
             Self::Proc(error) => error.is_gone(),
+            Self::Trace(TraceError::Gone(_)) => true,
             _ => false,
         }
     }
@@ -122,6 +140,11 @@ impl AttachError {
                  try again when that wait is over, or give a longer --timeout"
                     .into(),
             ),
+            Self::Trace(TraceError::NotEntered(_)) => Some("thaw it first (docker unpause, cgroup.freeze), then try again".into()),
+            Self::Trace(TraceError::Stuck { .. }) => {
+                Some("the file system below it does not answer: look at its server or mount".into())
+            }
+            Self::OtherTable => Some("try again".into()),
             Self::AllInRseq => Some("try again: such sequences last nanoseconds".into()),
             Self::Seccomp { .. } => Some(
                 "run fdclose as root with CAP_SYS_ADMIN, not itself under seccomp, on Linux 4.3 or later; for a TCP \
@@ -131,6 +154,14 @@ impl AttachError {
             Self::CannotStop { .. } | Self::TooManyNewThreads => Some("give a longer --timeout".into()),
             _ => None,
         }
+    }
+}
+
+fn aftermath(has_lifeline: bool) -> &'static str {
+    if has_lifeline {
+        "; it goes on as before as soon as that returns"
+    } else {
+        ", and could not be put back"
     }
 }
 

@@ -33,6 +33,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
     trace::prepare_process()?;
     let procfs = Procfs::host();
+    if let Err(error) = procfs.check_pid_namespace() {
+        terminal.error(&printable(error.to_string().as_bytes()), None)?;
+        return Ok(Exit::Refused);
+    }
     match &cli.command {
         Command::Act(action) => cli::close::run(terminal, &procfs, action, cli.verbose > 0),
         Command::List(list) => cli::list::run(terminal, &procfs, list),

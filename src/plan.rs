@@ -128,7 +128,7 @@ pub fn plan(survey: &Survey, own: &OwnFacts, force: bool) -> Plan {
 }
 
 fn protection(found: &Match, pid: Pid, own: &OwnFacts) -> Option<Protection> {
-    let listens = found.tcp_state() == Some(TcpState::Listen);
+    let listens = found.socket.as_ref().is_some_and(|socket| socket.state == Some(TcpState::Listen));
     if Some(pid) == own.pid {
         Some(Protection::Myself)
     } else if pid.as_raw() == 1 {

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 
-use crate::ids::{Fd, Inode, Pid};
+use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
 use crate::net::{Copies, Diag, NetError, Protocols, SocketInfo, SocketTable, TcpState};
-use crate::proc::{FdTarget, ProcError, Process, Procfs};
+use crate::proc::{FdIdentity, FdTarget, ProcError, Process, Procfs};
 use crate::select::{self, SocketFacts, Verdict};
 use crate::selectors::Selectors;
 
@@ -22,6 +22,8 @@ pub struct Subject {
     pub uid: Option<u32>,
     /// Its network namespace.
     pub netns: Option<u64>,
+    /// The thread whose descriptors were looked at: the first that lives.
+    pub table: Tid,
 }
 
 /// A descriptor that matches.
@@ -32,7 +34,7 @@ pub struct Match {
     /// The descriptor.
     pub fd: Fd,
     /// What it refers to.
-    pub target: FdTarget,
+    pub identity: FdIdentity,
     /// What the socket tables say, if it is a socket they know.
     pub socket: Option<SocketInfo>,
 }
@@ -41,7 +43,7 @@ impl Match {
     /// What it refers to, in words: a path, `socket:[N]`, `anon_inode:[eventfd]`. Unsanitised.
     #[must_use]
     pub fn name(&self) -> Vec<u8> {
-        match &self.target {
+        match &self.identity.target {
             FdTarget::Path { path, .. } => path.clone(),
             target => target.link().unwrap_or_else(|| b"(a path too long to tell)".to_vec()),
         }
@@ -68,7 +70,7 @@ impl Match {
     /// What sort of thing it is: of sockets, as the tables know it.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.socket.as_ref().map_or_else(|| self.target.kind(), |socket| socket.kind)
+        self.socket.as_ref().map_or_else(|| self.identity.target.kind(), |socket| socket.kind)
     }
 }
 
@@ -117,7 +119,7 @@ pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<
     let mut tables = Tables::default();
     for pid in pids {
         let opened = if named { procfs.open(pid) } else { procfs.open_listed(pid) };
-        let looked = opened.and_then(|process| look_into(process, selectors));
+        let looked = opened.and_then(|process| look_into(process, selectors, detail));
         match looked {
             Ok(Some(found)) => survey.add(found, selectors, detail, &mut tables),
             Ok(None) => {}
@@ -132,10 +134,10 @@ pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<
 /// The matches of one process, before the socket tables are asked.
 struct Found {
     subject: Subject,
-    matches: Vec<(Fd, FdTarget, Verdict)>,
+    matches: Vec<(Fd, FdIdentity, Verdict)>,
 }
 
-fn look_into(process: Process, selectors: &Selectors) -> Result<Option<Found>, ProcError> {
+fn look_into(process: Process, selectors: &Selectors, detail: Detail) -> Result<Option<Found>, ProcError> {
     // A kernel thread or a zombie has a name but no descriptors; a name may be asked for.
     let comm = if selectors.comms.is_empty() { None } else { Some(process.comm()?) };
     if !select::by_process(selectors, process.pid(), comm.as_deref().unwrap_or_default()) {
@@ -151,7 +153,13 @@ fn look_into(process: Process, selectors: &Selectors) -> Result<Option<Found>, P
         let Some(target) = dir.read(fd)? else { continue };
         match select::by_descriptor(selectors, fd, &target) {
             Verdict::No => {}
-            verdict => matches.push((fd, target, verdict)),
+            verdict => {
+                let identity = match detail {
+                    Detail::Ends => dir.identity_of(fd, target)?,
+                    Detail::All => Some(FdIdentity::by_name(target)),
+                };
+                matches.extend(identity.map(|identity| (fd, identity, verdict)));
+            }
         }
     }
     if matches.is_empty() {
@@ -164,14 +172,14 @@ fn look_into(process: Process, selectors: &Selectors) -> Result<Option<Found>, P
     };
     let uid = process.uid().ok();
     let netns = process.netns().ok();
-    Ok(Some(Found { subject: Subject { process, comm, uid, netns }, matches }))
+    Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches }))
 }
 
 impl Survey {
     fn add(&mut self, found: Found, selectors: &Selectors, detail: Detail, tables: &mut Tables) {
         let Found { subject, matches } = found;
         let sockets: Vec<(Fd, Inode)> =
-            matches.iter().filter_map(|(fd, target, _)| Some((*fd, socket_inode(target)?))).collect();
+            matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
         let asked = match detail {
             Detail::Ends if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject, &sockets, tables),
             _ => HashMap::new(),
@@ -181,12 +189,12 @@ impl Survey {
         let table = tables.with(&subject, &unknown);
         let index = self.subjects.len();
         let before = self.matches.len();
-        for (fd, target, verdict) in matches {
-            let socket = socket_inode(&target)
+        for (fd, identity, verdict) in matches {
+            let socket = socket_inode(&identity)
                 .and_then(|inode| asked.get(&inode).or_else(|| table?.get(inode)))
                 .cloned();
             if verdict == Verdict::Yes || select::by_socket(selectors, &facts(socket.as_ref())) {
-                self.matches.push(Match { subject: index, fd, target, socket });
+                self.matches.push(Match { subject: index, fd, identity, socket });
             }
         }
         if self.matches.len() > before {
@@ -204,9 +212,9 @@ impl Survey {
     }
 }
 
-fn socket_inode(target: &FdTarget) -> Option<Inode> {
-    match target {
-        FdTarget::Socket(inode) => Some(*inode),
+fn socket_inode(identity: &FdIdentity) -> Option<Inode> {
+    match identity.target {
+        FdTarget::Socket(inode) => Some(inode),
         _ => None,
     }
 }

@@ -24,9 +24,13 @@ pub fn connections<'a>(procfs: &Procfs, subject: &Subject, targets: impl Iterato
         return;
     }
     // Whatever the reason why the kernel can't be asked, its tables in /proc tell.
-    let mut remaining = ask(subject, &tcp).unwrap_or_else(|_| look_up(subject, &tcp));
-    // Of a socket that nobody has seen in this network namespace, not to be there says nothing.
-    let unseen: BTreeSet<Inode> = tcp.iter().filter(|freed| !is_seen(freed)).filter_map(inode).collect();
+    let answer = ask(subject, &tcp).ok().or_else(|| look_up(subject, &tcp));
+    // Of a socket that nobody has seen in this network namespace, not to be there says nothing; and nothing is known
+    // of a namespace whose only process we knew has ended.
+    let in_the_dark = answer.is_none();
+    let unseen: BTreeSet<Inode> =
+        tcp.iter().filter(|freed| in_the_dark || !is_seen(freed)).filter_map(inode).collect();
+    let mut remaining = answer.unwrap_or_default();
     remaining.extend(&unseen);
     let mut holders = if remaining.is_empty() { HashMap::new() } else { holders_of(procfs, &remaining) };
     remaining.retain(|inode| !unseen.contains(inode) || holders.contains_key(inode));
@@ -79,11 +83,10 @@ fn ask(subject: &Subject, tcp: &[Freed<'_>]) -> Result<BTreeSet<Inode>, NetError
     Ok(remaining)
 }
 
-/// Which of the sockets there still are, by reading the whole table.
-fn look_up(subject: &Subject, tcp: &[Freed<'_>]) -> BTreeSet<Inode> {
-    // A table that can't be read any more is that of a process that ended, with its connections.
-    let Ok(table) = SocketTable::read(&subject.process, Protocols::TCP) else { return BTreeSet::new() };
-    tcp.iter().filter_map(inode).filter(|inode| table.get(*inode).is_some()).collect()
+/// Which of the sockets there still are, by reading the whole table; `None` if it can't be read.
+fn look_up(subject: &Subject, tcp: &[Freed<'_>]) -> Option<BTreeSet<Inode>> {
+    let table = SocketTable::read(&subject.process, Protocols::TCP).ok()?;
+    Some(tcp.iter().filter_map(inode).filter(|inode| table.get(*inode).is_some()).collect())
 }
 
 /// Every descriptor on this host that refers to one of `inodes`. Processes that can't be read are left out: they
@@ -108,7 +111,7 @@ fn add_holders(
         if let Some(FdTarget::Socket(inode)) = dir.read(fd)?
             && inodes.contains(&inode)
         {
-            let comm = Text::from(process.comm()?);
+            let comm = Text::from(process.comm().unwrap_or_default());
             holders.entry(inode).or_default().push(HolderReport { pid: process.pid(), comm, fd });
         }
     }

@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 fn own() -> Subject {
     let process = Procfs::host().open(Pid::new(std::process::id().cast_signed()).unwrap()).unwrap();
-    Subject { comm: process.comm().unwrap(), uid: None, netns: process.netns().ok(), process }
+    let table = process.pid().leader();
+    Subject { comm: process.comm().unwrap(), uid: None, netns: process.netns().ok(), process, table }
 }
 
 /// The report on a descriptor of this process, as if it had been freed.

@@ -21,9 +21,16 @@ pub(super) static ABI: Abi = Abi {
         145, // readv
         146, // writev
         177, // rt_sigtimedwait
+        187, // sendfile
+        239, // sendfile64
         247, // io_getevents
         256, // epoll_wait
+        313, // splice
+        315, // tee
+        316, // vmsplice
         319, // epoll_pwait
+        333, // preadv
+        334, // pwritev
         337, // recvmmsg
         345, // sendmmsg
         362, // connect
@@ -32,6 +39,8 @@ pub(super) static ABI: Abi = Abi {
         370, // sendmsg
         371, // recvfrom
         372, // recvmsg
+        378, // preadv2
+        379, // pwritev2
         385, // io_pgetevents
         416, // io_pgetevents_time64
         417, // recvmmsg_time64

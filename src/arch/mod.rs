@@ -9,6 +9,8 @@ mod i386;
 mod x86_64;
 
 #[cfg(target_arch = "x86_64")]
+pub use x86_64::frame;
+#[cfg(target_arch = "x86_64")]
 pub use x86_64::{NATIVE_REGSET_LEN, Registers, compat_abi, native_abi};
 
 /// `-EINTR`: what a call shows that never restarts by itself.
@@ -72,6 +74,12 @@ pub fn abi_of_regset_len(len: usize) -> Option<&'static Abi> {
 }
 
 impl Registers {
+    /// Whether the thread is in a call that is about to return EINTR.
+    #[must_use]
+    pub fn shows_eintr(&self, abi: &Abi) -> bool {
+        self.call_in_progress().is_some() && self.result(abi) == -EINTR
+    }
+
     /// Makes the stop invisible to a call that would otherwise show EINTR for it.
     ///
     /// Most interrupted calls carry one of the kernel's restart codes and go on by themselves. Some show a plain
@@ -82,8 +90,8 @@ impl Registers {
     ///
     /// Returns whether the registers changed. Only meaningful in a PTRACE_EVENT_STOP or signal-delivery-stop.
     pub fn hide_interruption(&mut self, abi: &Abi) -> bool {
-        let hit = self.call_in_progress().is_some_and(|nr| abi.eintr_on_interrupt.contains(&nr))
-            && self.result(abi) == -EINTR;
+        let hit = self.shows_eintr(abi)
+            && self.call_in_progress().is_some_and(|nr| abi.eintr_on_interrupt.contains(&nr));
         if hit {
             self.set_result(-ERESTARTNOHAND);
         }

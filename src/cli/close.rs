@@ -15,6 +15,7 @@ use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
 use crate::report::ActionReport;
 use crate::survey::{Detail, Survey, survey};
+use crate::trace::signals::Held;
 
 /// Runs the action and says how it went.
 ///
@@ -35,15 +36,17 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
         return Ok(if_nothing);
     }
     let plan = plan::plan(&survey, &OwnFacts::gather(procfs), conduct.force);
-    let report = if conduct.dry_run || plan.is_empty() {
-        apply::preview(&survey, &plan, conduct.dry_run)
+    let (report, _held) = if conduct.dry_run || plan.is_empty() {
+        (apply::preview(&survey, &plan, conduct.dry_run), None)
     } else {
         let agreed = conduct.yes || selectors.is_exact() || agree(terminal, &survey, &plan)?;
         if !agreed {
             return Ok(Exit::Refused);
         }
+        // Until the report is out: what ends fdclose then is the signal itself.
+        let held = Held::hold().context("can't hold signals back")?;
         let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
-        apply::apply(procfs, &survey, &plan, limits)
+        (apply::apply(procfs, &survey, &plan, limits), Some(held))
     };
     terminal.result(|layout, out| match (output.json, output.quiet) {
         (true, _) => json::write(&report, out),
@@ -53,7 +56,13 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
     if !output.json {
         terminal.diagnostic(|layout, out| failures::write(&report, layout, out))?;
     }
-    Ok(Exit::of_action(&report))
+    let exit = Exit::of_action(&report);
+    // A named process that could not be looked into is a part of the task that was not done.
+    Ok(if exit == Exit::Success && !selectors.pids.is_empty() && !survey.unreadable.is_empty() {
+        Exit::Failed
+    } else {
+        exit
+    })
 }
 
 /// Shows what a broad selection matched and asks; without a terminal, says what to do instead.

@@ -11,7 +11,7 @@ use crate::ids::Fd;
 ///
 /// # Errors
 /// The outer one is about the transport ([`TraceError`]), the inner one is the call's own answer.
-pub fn close(remote: &mut Remote, fd: Fd) -> Result<Result<(), Errno>, TraceError> {
+pub fn close(remote: &mut Remote<'_>, fd: Fd) -> Result<Result<(), Errno>, TraceError> {
     let number = u64::from(fd.as_raw().unsigned_abs());
     Ok(remote.call(remote.abi().calls.close, [number, 0, 0, 0, 0, 0])?.map(drop))
 }

@@ -59,7 +59,12 @@ impl Site {
     /// A call instruction in the target's vDSO, or else in another executable mapping.
     #[must_use]
     pub fn find(process: &Process, abi: &Abi) -> Option<Self> {
-        let maps = process.maps().ok()?;
+        Self::find_in(process, &process.maps().ok()?, abi)
+    }
+
+    /// As [`Self::find`], with the target's maps at hand.
+    #[must_use]
+    pub fn find_in(process: &Process, maps: &[Mapping], abi: &Abi) -> Option<Self> {
         let executable = || maps.iter().filter(|map| map.executable && map.readable);
         let read = |from: u64, len: u64| read_bytes(process.pid(), from, len);
         let vdso = process.sysinfo_ehdr(word_size(abi)).ok().flatten();
@@ -96,15 +101,15 @@ fn search_mapping(map: &Mapping, read: &impl Fn(u64, u64) -> Option<Vec<u8>>, ab
     Some(Site { address, origin: Origin::Mapping })
 }
 
-fn read_bytes(pid: Pid, from: u64, len: u64) -> Option<Vec<u8>> {
+pub(super) fn read_bytes(pid: Pid, from: u64, len: u64) -> Option<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(len).ok()?];
     let got = read_memory(pid, RemoteAddr(from), &mut bytes).ok()?;
     bytes.truncate(got);
     Some(bytes)
 }
 
-fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+pub(super) fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    memchr::memmem::find(haystack, needle)
 }
 
 /// The offset, from the image's start in memory, of `instruction` in one of its executable segments. `image` is

@@ -1,10 +1,14 @@
 //! Running system calls inside the target, and leaving no trace of it.
 
+pub mod deathpoint;
 pub mod fdops;
 pub mod gadget;
+mod landmarks;
+mod lifeline;
 mod remote;
 pub mod restart;
 pub mod rseq;
 
 pub use gadget::{Origin, Site};
+pub use landmarks::Landmarks;
 pub use remote::Remote;

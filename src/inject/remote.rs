@@ -20,28 +20,34 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::deathpoint::{self, Place};
 use super::gadget::Site;
+use super::landmarks::Landmarks;
+use super::lifeline::Lifeline;
 use super::restart;
 use crate::arch::{Abi, Registers};
 use crate::error::TraceError;
-use crate::ids::{Pid, Tid};
+use crate::ids::{Pid, RemoteAddr, Tid};
 use crate::trace::{Deadline, Seized, Stop, Stopped, Waited};
 
 /// So many signals may get in the way of one call. Each costs two stops, about 20 us.
 const MOST_SIGNALS: u32 = 1_000;
 
-/// How long a thread may need for a stop that takes no waiting: only scheduling stands in its way.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a thread may need to get to the injected call. Only scheduling stands in its way, unless it is in a frozen
+/// cgroup, whose threads can be stopped and looked at but do not run.
+const ENTRY_LIMIT: Duration = Duration::from_millis(250);
 
 /// A stopped thread on loan. [`Self::finish`] gives it back unharmed; a drop puts it back as well as it can.
 #[derive(Debug)]
-pub struct Remote {
+pub struct Remote<'a> {
     /// `None` only inside a method, or after the thread is lost.
     thread: Option<Stopped>,
     tid: Tid,
     pid: Pid,
     abi: &'static Abi,
     site: Site,
+    landmarks: &'a Landmarks,
+    lifeline: Option<Lifeline>,
     saved: Registers,
     /// The thread's registers are not `saved` at the moment.
     displaced: bool,
@@ -49,6 +55,8 @@ pub struct Remote {
     seccomp_suspended: bool,
     /// A call that takes longer than this is interrupted: no target is paused for the length of a SO_LINGER.
     patience: Duration,
+    /// No wait for the thread is longer than this.
+    limit: Duration,
 }
 
 /// Where the way to the syscall-entry-stop led.
@@ -58,16 +66,29 @@ enum Entry {
     Again(Stopped),
 }
 
-impl Remote {
+impl<'a> Remote<'a> {
     /// Borrows `thread`, which must be in a PTRACE_EVENT_STOP, to run calls at `site`.
     ///
     /// # Errors
     /// [`TraceError`], `Gone` included.
-    pub fn prepare(thread: Stopped, pid: Pid, site: Site, patience: Duration) -> Result<Self, TraceError> {
+    pub fn prepare(
+        thread: Stopped,
+        pid: Pid,
+        site: Site,
+        landmarks: &'a Landmarks,
+        patience: Duration,
+        limit: Duration,
+    ) -> Result<Self, TraceError> {
+        let mut thread = thread;
         let (abi, saved) = thread.abi_and_registers()?;
+        // Segment registers that user code may load but PTRACE_SETREGS refuses would make it fail half-way later on.
+        thread.set_registers(&saved)?;
         let tid = thread.tid();
+        let lifeline = Lifeline::lay(&thread, pid, &saved, landmarks);
         Ok(Self {
             thread: Some(thread),
+            landmarks,
+            lifeline,
             tid,
             pid,
             abi,
@@ -76,6 +97,7 @@ impl Remote {
             displaced: false,
             seccomp_suspended: false,
             patience,
+            limit,
         })
     }
 
@@ -105,6 +127,7 @@ impl Remote {
                 Entry::Again(thread) => self.thread = Some(thread),
                 Entry::Reached(thread) => {
                     let thread = self.leave(thread)?;
+                    deathpoint::reach(Place::Left);
                     let result = thread.registers()?.result(self.abi);
                     self.thread = Some(thread);
                     return Ok(decode(result));
@@ -117,22 +140,46 @@ impl Remote {
     /// From a stop to the syscall-entry-stop of our call.
     fn enter(&mut self, mut thread: Stopped, nr: u64, args: [u64; 6]) -> Result<Entry, TraceError> {
         let mut call = self.saved;
-        call.load_call(self.abi, self.site.address, nr, args);
+        call.load_call(self.abi, self.site(), nr, args);
+        if let Some(lifeline) = &self.lifeline {
+            call.set_sp(lifeline.sp());
+        }
         self.displaced = true;
-        thread.set_registers(&call)?;
+        if let Err(error) = thread.set_registers(&call) {
+            self.thread = Some(thread);
+            return Err(error);
+        }
+        deathpoint::reach(Place::Loaded);
+        let deadline = Deadline::after(self.limit.min(ENTRY_LIMIT));
         loop {
-            thread = self.next_stop(thread.run_to_syscall()?, STOP_LIMIT)?;
+            thread = self.run_to_entry(thread)?;
             match thread.stop() {
                 Stop::Syscall => return Ok(Entry::Reached(thread)),
-                // A SIGCONT or an interrupt left over: nothing ran yet, the registers are still ours.
-                Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) => {}
+                // A SIGCONT, an interrupt left over, or ours: nothing ran yet, the registers are still as set.
+                Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) if deadline.remaining().is_some() => {}
+                Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) => {
+                    self.thread = Some(thread);
+                    return Err(TraceError::NotEntered(self.tid));
+                }
                 Stop::SignalDelivery(_) if self.is_own_fault(&thread)? => {
                     thread.interrupt_next()?;
-                    let thread = self.next_stop(thread.run_without_signal()?, STOP_LIMIT)?;
+                    let thread = self.next_stop(thread.run_without_signal()?)?;
                     self.thread = Some(thread);
-                    return Err(TraceError::NoGadget(format!("{} raised a fault", self.site.address)));
+                    return Err(TraceError::NoGadget(format!("{} raised a fault", self.site())));
                 }
                 Stop::SignalDelivery(_) => return self.deliver(thread).map(Entry::Again),
+            }
+        }
+    }
+
+    /// Lets the thread run until it stops, for whatever reason; it is not left to itself with our registers.
+    fn run_to_entry(&mut self, thread: Stopped) -> Result<Stopped, TraceError> {
+        match thread.run_to_syscall()?.wait(Deadline::after(ENTRY_LIMIT / 10))? {
+            Waited::Stopped(thread) => Ok(thread),
+            Waited::Gone => Err(TraceError::Gone(self.tid)),
+            Waited::Late(late) => {
+                late.interrupt()?;
+                self.next_stop(late)
             }
         }
     }
@@ -141,9 +188,11 @@ impl Remote {
     fn deliver(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
         thread.set_registers(&self.saved)?;
         self.displaced = false;
+        // Its handler's frame goes right below its stack pointer.
+        self.take_up_lifeline()?;
         loop {
             thread.interrupt_next()?;
-            thread = self.next_stop(thread.run()?, STOP_LIMIT)?;
+            thread = self.next_stop(thread.run()?)?;
             match thread.stop() {
                 Stop::Interrupt | Stop::Group(_) => break,
                 Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => {}
@@ -151,11 +200,28 @@ impl Remote {
         }
         restart::hide_interruption(&mut thread)?;
         self.saved = thread.registers()?;
+        self.lifeline = Lifeline::lay(&thread, self.pid, &self.saved, self.landmarks);
         Ok(thread)
+    }
+
+    /// Where the call is made.
+    fn site(&self) -> RemoteAddr {
+        self.lifeline.as_ref().map_or(self.site.address, |lifeline| lifeline.site)
+    }
+
+    /// Whether the thread would come to itself if fdclose died in the middle of a call.
+    #[must_use]
+    pub fn is_crash_safe(&self) -> bool {
+        self.lifeline.is_some()
+    }
+
+    fn take_up_lifeline(&mut self) -> Result<(), TraceError> {
+        self.lifeline.take().map_or(Ok(()), Lifeline::take_up)
     }
 
     /// From the syscall-entry-stop to the syscall-exit-stop.
     fn leave(&mut self, thread: Stopped) -> Result<Stopped, TraceError> {
+        deathpoint::reach(Place::Entered);
         let running = thread.run_to_syscall()?;
         let late = match running.wait(Deadline::after(self.patience))? {
             Waited::Stopped(thread) => return self.expect_exit(thread),
@@ -164,7 +230,7 @@ impl Remote {
         };
         // A close that lingers (SO_LINGER, socket(7)) gives up its wait at once; the kernel goes on without it.
         late.interrupt()?;
-        let thread = self.next_stop(late, STOP_LIMIT)?;
+        let thread = self.next_stop(late)?;
         self.expect_exit(thread)
     }
 
@@ -177,18 +243,19 @@ impl Remote {
         Err(TraceError::UnexpectedStop { tid: self.tid, stop })
     }
 
-    /// Whether the signal is the site's fault: a bad address (the instruction pointer still at it), or a call that
-    /// syscall user dispatch turned into a SIGSYS (right behind it). No handler may hear of it.
+    /// Whether the signal comes from the injected call. No handler may hear of it.
     fn is_own_fault(&self, thread: &Stopped) -> Result<bool, TraceError> {
-        let instruction = self.site.address.0..=self.site.address.0 + self.abi.instruction.len() as u64;
-        Ok(thread.is_fault()? && instruction.contains(&thread.registers()?.ip().0))
+        thread.is_fault_of_call(self.site(), self.abi.instruction.len() as u64)
     }
 
-    fn next_stop(&mut self, running: Seized, limit: Duration) -> Result<Stopped, TraceError> {
-        match running.wait(Deadline::after(limit))? {
+    fn next_stop(&mut self, running: Seized) -> Result<Stopped, TraceError> {
+        match running.wait(Deadline::after(self.limit))? {
             Waited::Stopped(thread) => Ok(thread),
             Waited::Gone => Err(TraceError::Gone(self.tid)),
-            Waited::Late(_) => Err(TraceError::Stuck(self.tid)),
+            // It stays traced until the tracer's thread ends, and then runs into its lifeline, if it has one.
+            Waited::Late(_) => {
+                Err(TraceError::Stuck { tid: self.tid, has_lifeline: self.lifeline.is_some() })
+            }
         }
     }
 
@@ -209,12 +276,14 @@ impl Remote {
         let mut thread = self.take()?;
         while self.displaced && !thread.stop().is_signal_type() {
             thread.interrupt_next()?;
-            thread = self.next_stop(thread.run()?, STOP_LIMIT)?;
+            thread = self.next_stop(thread.run()?)?;
         }
         if self.displaced {
             thread.set_registers(&self.saved)?;
             self.displaced = false;
         }
+        self.take_up_lifeline()?;
+        deathpoint::reach(Place::Restored);
         if self.seccomp_suspended {
             thread.suspend_seccomp(false)?;
             self.seccomp_suspended = false;
@@ -235,7 +304,7 @@ impl Remote {
     }
 }
 
-impl Drop for Remote {
+impl Drop for Remote<'_> {
     fn drop(&mut self) {
         // Reached with a thread only on an error or a panic on the way; that error is the one to be told. The
         // thread is detached by its own drop.

@@ -7,23 +7,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::surgeon::{Candidate, Surgeon};
-use super::{Conduct, Item, ItemOutcome, Operation};
+use super::{Conduct, Item, ItemOutcome, Job, Operation};
 use crate::error::{AttachError, TraceError};
+use crate::inject::deathpoint::{self, Place};
 use crate::inject::{fdops, restart};
 use crate::proc::{Process, Procfs};
 use crate::trace::refusal::Refusal;
-use crate::trace::{Deadline, SeizedGroup, StoppedGroup, on_tracer_thread};
+use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
 
 /// What the target gets between two slices. Interrupted again at once, it would not run at all: slices of 500
 /// closes then gave the same pause as one long stop.
 const BREATHER: Duration = Duration::from_micros(200);
 
-/// Closes `items` in `process`. Never fails as a whole: what went wrong is in the [`Operation`].
+/// Does `job`. Never fails as a whole: what went wrong is in the [`Operation`].
 #[must_use]
-pub fn close(procfs: &Procfs, process: &Process, items: &[Item], conduct: Conduct) -> Operation {
-    let surgery = || {
+pub fn close(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
+    let items = job.items;
+    let surgery = |roll: &Roll| {
         let mut operation = Operation::new(items.len());
-        if let Err(error) = operate(&mut operation, procfs, process, items, conduct) {
+        if let Err(error) = operate(&mut operation, procfs, job, roll, conduct) {
             operation.fail(error);
         }
         operation
@@ -46,28 +48,37 @@ fn lost(items: &[Item], why: &str) -> Operation {
 fn operate(
     operation: &mut Operation,
     procfs: &Procfs,
-    process: &Process,
-    items: &[Item],
+    job: &Job<'_>,
+    roll: &Roll,
     conduct: Conduct,
 ) -> Result<(), AttachError> {
+    let Job { process, table, items } = *job;
     let explain = |error| explain(error, procfs, process);
-    let mut group = SeizedGroup::seize(process, Deadline::after(conduct.timeout)).map_err(explain)?;
+    let mut group = SeizedGroup::seize(process, roll, Deadline::after(conduct.timeout)).map_err(explain)?;
     // From here on the pid can't be reused: a traced process stays a zombie until its tracer has seen it end. If
     // the directory opened before still answers, the process attached to is the one that was selected.
     if !process.exists()? {
         return Err(AttachError::Gone);
     }
-    let candidate = Candidate::choose(process, &mut group)?;
+    let candidate = Candidate::choose(process, table, &mut group)?;
     let mut next = 0;
-    while next < items.len() {
+    loop {
+        if signals::end_is_wanted() {
+            return Err(AttachError::Interrupted);
+        }
+        let deadline = Deadline::after(conduct.timeout);
         let mut stopped = group
-            .stop(process, Deadline::after(conduct.timeout), &mut restart::hide_interruption)
+            .stop(process, conduct.max_pause, deadline, &mut restart::hide_interruption)
             .map_err(explain)?;
         operation.threads = operation.threads.max(stopped.threads().len());
         operation.stops += 1;
+        deathpoint::reach(Place::Stopped);
         let since = stopped.since();
-        let result =
-            slice(&mut operation.outcomes, &mut next, &mut stopped, process, &candidate, items, conduct);
+        let mut result = slice(operation, &mut next, &mut stopped, process, &candidate, items, conduct);
+        // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.
+        while result.is_ok() && next < items.len() && stopped.is_group_stopped() {
+            result = slice(operation, &mut next, &mut stopped, process, &candidate, items, conduct);
+        }
         if result.is_err() || next == items.len() {
             let detached = stopped.detach();
             operation.count_pause(since.elapsed());
@@ -77,12 +88,11 @@ fn operate(
         operation.count_pause(since.elapsed());
         thread::sleep(BREATHER);
     }
-    Ok(())
 }
 
 /// One stop's worth of items: as many as fit into the longest pause allowed, at least one.
 fn slice(
-    outcomes: &mut [ItemOutcome],
+    operation: &mut Operation,
     next: &mut usize,
     stopped: &mut StoppedGroup,
     process: &Process,
@@ -90,24 +100,25 @@ fn slice(
     items: &[Item],
     conduct: Conduct,
 ) -> Result<(), AttachError> {
-    // A stopped process (SIGSTOP) feels no pause; it is not to be resumed between slices, either.
-    let unhurried = stopped.is_group_stopped();
     let end_at: Instant = stopped.since() + conduct.max_pause;
-    let mut surgeon = Surgeon::pick(stopped, process, candidate, conduct.max_pause)?;
+    let mut surgeon = Surgeon::pick(stopped, process, candidate, conduct)?;
     let result = loop {
-        let (Some(item), Some(outcome)) = (items.get(*next), outcomes.get_mut(*next)) else { break Ok(()) };
+        let (Some(item), Some(outcome)) = (items.get(*next), operation.outcomes.get_mut(*next)) else {
+            break Ok(());
+        };
         match close_one(&mut surgeon, item) {
             Ok(what) => *outcome = what,
             Err(error) => break Err(error),
         }
         *next += 1;
-        if !unhurried && Instant::now() >= end_at {
+        if Instant::now() >= end_at {
             break Ok(());
         }
     };
-    // The thread goes back whatever happened; if it can't, that is the graver error.
+    // The thread goes back whatever happened. What went wrong first is what to tell.
     let restored = surgeon.finish(stopped);
-    restored.and(result).map_err(AttachError::from)
+    operation.restored &= matches!(restored, Ok(()) | Err(TraceError::Gone(_)));
+    result.and(restored).map_err(AttachError::from)
 }
 
 fn close_one(surgeon: &mut Surgeon, item: &Item) -> Result<ItemOutcome, TraceError> {
@@ -123,12 +134,12 @@ fn close_one(surgeon: &mut Surgeon, item: &Item) -> Result<ItemOutcome, TraceErr
             let answer = fdops::close(surgeon.remote()?, item.fd)?;
             // The kernel frees the number before it answers, and answers an error if flushing failed. Whether it
             // did is seen, not believed: a seccomp filter can answer in its place.
-            Ok(match (surgeon.look(item.fd), answer) {
-                (Ok(None), answer) => ItemOutcome::Done(answer.err()),
-                (Ok(Some(_)), Ok(())) => {
+            Ok(match (surgeon.is_open(item.fd), answer) {
+                (Ok(false), answer) => ItemOutcome::Done(answer.err()),
+                (Ok(true), Ok(())) => {
                     ItemOutcome::Failed("close succeeded, but the descriptor is still open".into())
                 }
-                (Ok(Some(_)), Err(errno)) => {
+                (Ok(true), Err(errno)) => {
                     ItemOutcome::Failed(format!("close in the target: {}", errno.desc()))
                 }
                 (Err(error), _) => ItemOutcome::Failed(format!("closed, but not seen: {error}")),

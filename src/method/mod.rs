@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::{AttachError, TraceError};
-use crate::ids::Fd;
-use crate::proc::FdTarget;
+use crate::ids::{Fd, Tid};
+use crate::proc::{FdIdentity, Process};
 
 /// How gently to go about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,18 @@ pub struct Item {
     /// The descriptor.
     pub fd: Fd,
     /// What it referred to when it was selected.
-    pub expected: FdTarget,
+    pub expected: FdIdentity,
+}
+
+/// What to do in one process.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The process.
+    pub process: &'a Process,
+    /// The thread whose descriptor table is meant.
+    pub table: Tid,
+    /// What to act on there.
+    pub items: &'a [Item],
 }
 
 /// What became of an [`Item`].
@@ -85,7 +96,9 @@ impl Operation {
 
     fn fail(&mut self, error: impl Into<AttachError>) {
         let error = error.into();
-        if let AttachError::Trace(TraceError::Stuck(_)) = error {
+        if let AttachError::Trace(TraceError::Stuck { has_lifeline: false, .. } | TraceError::Scratch(_)) =
+            error
+        {
             self.restored = false;
         }
         self.error.get_or_insert(error);

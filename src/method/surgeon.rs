@@ -1,82 +1,68 @@
 //! Choosing the thread that makes the calls, and working through it.
 //!
-//! Any thread of the process would do, as they share one descriptor table. The best is one that waits in a system
+//! Any thread that shares the descriptor table would do. The best is one that waits in a system
 //! call: its own call instruction is at hand, it can't be inside a restartable sequence (rseq(2) forbids calls
 //! there), and it is disturbed least. What can be read before the stop is read before the stop.
 
-use std::time::Duration;
-
-use crate::arch;
 use crate::error::{AttachError, TraceError};
-use crate::ids::{Fd, Tid};
-use crate::inject::{Remote, Site, rseq};
-use crate::proc::{FdDir, FdTarget, InSyscall, ProcError, Process, Seccomp};
-use crate::trace::{Seized, SeizedGroup, Stopped, StoppedGroup};
+use crate::ids::{Fd, RemoteAddr, Tid};
+use crate::inject::{Landmarks, Remote, Site, rseq};
+use crate::proc::{FdDir, FdIdentity, InSyscall, ProcError, Process, Seccomp};
+use crate::trace::{Seized, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table};
+
+use super::Conduct;
 
 /// So many threads are asked before the stop whether they are at work or wait in a call, 4 us each.
 const ASKED: usize = 8;
+
+/// The instruction pointer of threads that never leave the kernel: workers of io_uring and vhost. They share the
+/// descriptors, but can run no call (`copy_thread` gives them no user registers).
+const KERNEL_WORKER: RemoteAddr = RemoteAddr(0);
 
 /// A thread that looked fit before the stop, and what was read about it there.
 #[derive(Debug)]
 pub(super) struct Candidate {
     tid: Tid,
-    facts: ThreadFacts,
-    /// A call instruction, for the case that no thread turns out to wait in a call.
-    spare_site: Option<Site>,
-}
-
-/// What must be known of a thread before it can make calls.
-#[derive(Debug)]
-struct ThreadFacts {
+    /// The descriptors of the table that is operated on.
     fd_dir: FdDir,
-    seccomp: Seccomp,
-}
-
-impl ThreadFacts {
-    fn read(process: &Process, tid: Tid) -> Result<Self, ProcError> {
-        let seccomp = process.status_of(tid)?.seccomp.unwrap_or(Seccomp::Disabled);
-        Ok(Self { fd_dir: process.fd_dir(tid)?, seccomp })
-    }
+    /// A thread that uses this table.
+    table: Tid,
+    landmarks: Landmarks,
 }
 
 impl Candidate {
     /// Chooses while the target still runs.
-    pub(super) fn choose(process: &Process, group: &mut SeizedGroup) -> Result<Self, AttachError> {
-        let all: Vec<Tid> = group.threads().iter().map(Seized::tid).collect();
+    pub(super) fn choose(
+        process: &Process,
+        table: Tid,
+        group: &mut SeizedGroup,
+    ) -> Result<Self, AttachError> {
         let (mut waiting, mut busy) = (None, Vec::new());
-        for tid in all.iter().copied().take(ASKED) {
+        for tid in group.threads().iter().map(Seized::tid).take(ASKED) {
             match process.syscall(tid) {
-                Ok(InSyscall::Call { .. }) => waiting = waiting.or(Some(tid)),
+                Ok(InSyscall::Call { pc, .. }) if pc != KERNEL_WORKER => waiting = waiting.or(Some(tid)),
                 Ok(InSyscall::Running) => busy.push(tid),
                 _ => {}
             }
         }
         group.spare(busy);
-        // Threads may end at any time: the first one that can still be read will do.
-        let mut last = AttachError::Gone;
-        for tid in waiting.into_iter().chain(all) {
-            match ThreadFacts::read(process, tid) {
-                Ok(facts) => {
-                    let spare_site =
-                        if waiting.is_none() { Site::find(process, arch::native_abi()) } else { None };
-                    return Ok(Self { tid, facts, spare_site });
-                }
-                Err(error) if error.is_gone() => {}
-                Err(error) => last = error.into(),
-            }
-        }
-        Err(last)
+        let landmarks = Landmarks::read(process);
+        Ok(Self { tid: waiting.unwrap_or(table), fd_dir: process.fd_dir(table)?, table, landmarks })
+    }
+
+    /// Whether the table looked at is the one that a call of `tid` acts on.
+    fn shares_table(&self, tid: Tid) -> bool {
+        // A kernel that can't compare can't be trusted with another thread than the one looked at.
+        same_descriptor_table(self.table, tid).unwrap_or(false)
     }
 }
 
 /// The thread that makes the calls, taken out of its stopped group.
 #[derive(Debug)]
 pub(super) struct Surgeon<'a> {
-    remote: Option<Remote>,
+    remote: Option<Remote<'a>>,
     tid: Tid,
     candidate: &'a Candidate,
-    /// The facts, if it is not the candidate.
-    own_facts: Option<ThreadFacts>,
 }
 
 impl<'a> Surgeon<'a> {
@@ -85,31 +71,37 @@ impl<'a> Surgeon<'a> {
         group: &mut StoppedGroup,
         process: &Process,
         candidate: &'a Candidate,
-        patience: Duration,
+        conduct: Conduct,
     ) -> Result<Self, AttachError> {
         let pid = process.pid();
         let (index, site) = best(group.threads(), process, candidate)?;
         let thread = group.take(index);
         let tid = thread.tid();
-        let own_facts = if tid == candidate.tid { None } else { Some(ThreadFacts::read(process, tid)?) };
-        let mut remote = Remote::prepare(thread, pid, site, patience)?;
-        let facts = own_facts.as_ref().unwrap_or(&candidate.facts);
-        if facts.seccomp != Seccomp::Disabled
-            && let Err(error) = remote.suspend_seccomp()
-        {
-            group.put_back(remote.finish()?);
-            return Err(AttachError::Seccomp { mode: facts.seccomp, error });
+        let mut remote =
+            Remote::prepare(thread, pid, site, &candidate.landmarks, conduct.max_pause, conduct.timeout)?;
+        if let Err(error) = remote.suspend_seccomp() {
+            // Read now, not before the stop: a thread can enter seccomp at any time.
+            let mode = process.status_of(tid).map(|status| status.seccomp.unwrap_or(Seccomp::Disabled));
+            if !matches!(mode, Ok(Seccomp::Disabled)) {
+                group.put_back(remote.finish()?);
+                return Err(AttachError::Seccomp { mode: mode?, error });
+            }
         }
-        Ok(Self { remote: Some(remote), tid, candidate, own_facts })
+        Ok(Self { remote: Some(remote), tid, candidate })
     }
 
-    /// What `fd` refers to right now, in the table that the calls will act on.
-    pub(super) fn look(&self, fd: Fd) -> Result<Option<FdTarget>, ProcError> {
-        self.own_facts.as_ref().unwrap_or(&self.candidate.facts).fd_dir.read(fd)
+    /// Which file `fd` refers to right now, in the table that the calls will act on.
+    pub(super) fn look(&self, fd: Fd) -> Result<Option<FdIdentity>, ProcError> {
+        self.candidate.fd_dir.identity(fd)
+    }
+
+    /// Whether `fd` is open.
+    pub(super) fn is_open(&self, fd: Fd) -> Result<bool, ProcError> {
+        Ok(self.candidate.fd_dir.read(fd)?.is_some())
     }
 
     /// To make calls through.
-    pub(super) fn remote(&mut self) -> Result<&mut Remote, TraceError> {
+    pub(super) fn remote(&mut self) -> Result<&mut Remote<'a>, TraceError> {
         self.remote.as_mut().ok_or(TraceError::Gone(self.tid))
     }
 
@@ -124,23 +116,36 @@ impl<'a> Surgeon<'a> {
 
 /// The thread to use, by index, and the call instruction for it.
 fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result<(usize, Site), AttachError> {
-    let waits = |thread: &Stopped| {
-        let (abi, registers) = thread.abi_and_registers().ok()?;
-        registers.call_in_progress()?;
-        Site::before(process.pid(), registers.ip(), abi)
-    };
     let first = threads.iter().position(|thread| thread.tid() == candidate.tid);
     let in_order = || first.into_iter().chain((0..threads.len()).filter(move |index| Some(*index) != first));
-    if let Some(found) = in_order().find_map(|index| Some((index, waits(threads.get(index)?)?))) {
+    let usable = |thread: &Stopped| candidate.shares_table(thread.tid());
+    let waiting = in_order().find_map(|index| {
+        let thread = threads.get(index)?;
+        let (abi, registers) = thread.abi_and_registers().ok()?;
+        registers.call_in_progress().filter(|_| registers.ip() != KERNEL_WORKER)?;
+        let site = Site::before(process.pid(), registers.ip(), abi)?;
+        usable(thread).then_some((index, site))
+    });
+    if let Some(found) = waiting {
         return Ok(found);
     }
     // No thread waits in a call. One that is inside a restartable sequence is left alone if another is not.
-    let outside =
-        |index: &usize| threads.get(*index).is_some_and(|thread| !rseq::is_inside(process.pid(), thread));
-    let index = in_order().find(outside).ok_or(AttachError::AllInRseq)?;
+    let mut inside_rseq = false;
+    let at_work = in_order().find(|index| {
+        let Some(thread) = threads.get(*index) else { return false };
+        if thread.registers().is_ok_and(|registers| registers.ip() == KERNEL_WORKER) || !usable(thread) {
+            return false;
+        }
+        let inside = rseq::is_inside(process.pid(), thread);
+        inside_rseq |= inside;
+        !inside
+    });
+    let none = if inside_rseq { AttachError::AllInRseq } else { AttachError::OtherTable };
+    let index = at_work.ok_or(none)?;
     let thread = threads.get(index).ok_or(AttachError::Gone)?;
     let (abi, _) = thread.abi_and_registers()?;
     let site = candidate
+        .landmarks
         .spare_site
         .filter(|site| site.is_intact(process.pid(), abi))
         .or_else(|| Site::find(process, abi))

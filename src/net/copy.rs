@@ -57,7 +57,11 @@ fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo
         (libc::AF_UNIX, _) => Kind::Unix,
         _ => return None,
     };
-    let state = if kind == Kind::Tcp { TcpState::from_kernel(sys::tcp_state(socket).ok()?) } else { None };
+    let state = match kind {
+        Kind::Tcp => TcpState::from_kernel(sys::tcp_state(socket).ok()?),
+        Kind::Unix if option(libc::SO_ACCEPTCONN)? != 0 => Some(TcpState::Listen),
+        _ => None,
+    };
     let local = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
     let peer = getpeername::<SockaddrStorage>(socket.as_raw_fd()).ok();
     Some(SocketInfo {

@@ -35,6 +35,16 @@ pub enum ProcError {
         /// What was read.
         path: PathBuf,
     },
+    /// This mount of `/proc` counts the processes of another pid namespace than ours.
+    #[error(
+        "{} does not lead to this process: /proc belongs to another pid namespace (mount one of this: mount -t proc \
+         proc /proc)",
+        path.display()
+    )]
+    OtherPidNamespace {
+        /// What was read.
+        path: PathBuf,
+    },
     /// The number is that of a thread, not of a process.
     #[error("{tid} is a thread of process {process}, not a process")]
     NotAProcess {

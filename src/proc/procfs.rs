@@ -87,6 +87,21 @@ impl Procfs {
             && matches!(kill(nix::unistd::Pid::from_raw(pid.as_raw()), None), Ok(()) | Err(Errno::EPERM))
     }
 
+    /// Checks that this /proc is of the pid namespace we live in: otherwise its numbers name other processes than the
+    /// same numbers do to ptrace(2). It is not after `unshare --pid` or `nsenter --pid` without a new mount.
+    ///
+    /// # Errors
+    /// [`ProcError::OtherPidNamespace`], or if the link can't be read.
+    pub fn check_pid_namespace(&self) -> Result<(), ProcError> {
+        let path = self.root.join("self");
+        let own = std::fs::read_link(&path).map_err(|source| ProcError::Io { path: path.clone(), source })?;
+        if own.as_os_str() == std::process::id().to_string().as_str() {
+            Ok(())
+        } else {
+            Err(ProcError::OtherPidNamespace { path })
+        }
+    }
+
     /// `sys/kernel/yama/ptrace_scope` (ptrace(2)); `None` where the kernel has no Yama.
     #[must_use]
     pub fn yama_scope(&self) -> Option<u8> {

@@ -1,18 +1,22 @@
 //! All threads of a process, stopped together and let go together.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::deadline::Deadline;
+use super::round_up::RoundUp;
+use super::seen::{Roll, Seen};
 use super::stop::Stop;
-use super::tracee::{Seized, Stopped, Waited};
+use super::tracee::{Seized, Stopped};
 use crate::error::{AttachError, TraceError};
 use crate::ids::Tid;
 use crate::proc::Process;
 
-/// After this long without a stop, a look at /proc tells whether there is still something to wait for.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// What the target gets between two tries to stop it; twice as much each time.
+const FIRST_BREATHER: Duration = Duration::from_millis(1);
+const LONGEST_BREATHER: Duration = Duration::from_millis(100);
 
 /// What is done to each thread as soon as it is stopped, before anything can let it go again.
 pub type OnStop<'a> = &'a mut dyn FnMut(&mut Stopped) -> Result<(), TraceError>;
@@ -21,8 +25,7 @@ pub type OnStop<'a> = &'a mut dyn FnMut(&mut Stopped) -> Result<(), TraceError>;
 #[derive(Debug)]
 pub struct SeizedGroup {
     threads: Vec<Seized>,
-    /// The last listing of the process's threads: when a new one is equal, no thread came or went.
-    listed: Vec<Tid>,
+    seen: Seen,
     /// Threads to be stopped last.
     busy: Vec<Tid>,
 }
@@ -32,7 +35,7 @@ pub struct SeizedGroup {
 pub struct StoppedGroup {
     /// The idle ones first.
     threads: Vec<Stopped>,
-    listed: Vec<Tid>,
+    seen: Seen,
     busy: Vec<Tid>,
     since: Instant,
 }
@@ -43,8 +46,8 @@ impl SeizedGroup {
     /// # Errors
     /// [`AttachError`] when a living thread can't be attached to. Threads attached by then stay so until the
     /// tracer's thread ends, running undisturbed.
-    pub fn seize(process: &Process, deadline: Deadline) -> Result<Self, AttachError> {
-        let mut group = Self { threads: Vec::new(), listed: Vec::new(), busy: Vec::new() };
+    pub fn seize(process: &Process, roll: &Roll, deadline: Deadline) -> Result<Self, AttachError> {
+        let mut group = Self { threads: Vec::new(), seen: Seen::new(roll.clone()), busy: Vec::new() };
         while !process.has_threads(group.threads.len())? && group.seize_new(process)? {
             if deadline.remaining().is_none() {
                 return Err(AttachError::TooManyNewThreads);
@@ -68,113 +71,107 @@ impl SeizedGroup {
         self.busy = busy;
     }
 
-    /// Attaches to threads not seen before; whether there were any.
+    /// Attaches to threads not seen before; whether the list of threads changed, so that it has to be read again.
     fn seize_new(&mut self, process: &Process) -> Result<bool, AttachError> {
         let now = process.threads()?;
-        if now == self.listed {
+        if now == self.seen.listed {
             return Ok(false);
         }
-        let seized_before = self.threads.len();
-        for &tid in now.iter().filter(|tid| !self.listed.contains(tid)) {
-            match Seized::seize(tid) {
+        for &tid in &now {
+            if self.seen.contains(tid) {
+                continue;
+            }
+            // On the roll first: a thread that ends while the kernel lets us wait in here has to be reaped by another.
+            self.seen.insert(tid);
+            let answer = Seized::seize(tid);
+            if answer.is_err() {
+                self.seen.remove(tid);
+            }
+            match answer {
                 Ok(thread) => self.threads.push(thread),
                 Err(Errno::ESRCH) => {}
                 // A zombie leader stays listed while other threads live; a dying thread answers EPERM, too.
                 Err(Errno::EPERM) if has_ended(process, tid) => {}
+                // A thread that changes its number in an execve answers EPERM. The next listing is clear again.
+                Err(Errno::EPERM) if !self.threads.is_empty() && tracer(process, tid).is_none() => {
+                    self.seen.listed.clear();
+                    return Ok(true);
+                }
                 Err(errno) => return Err(AttachError::Seize { tid, errno }),
             }
         }
-        self.listed = now;
-        Ok(self.threads.len() > seized_before)
+        self.seen.listed = now;
+        Ok(true)
     }
 
     /// Stops every thread, those that are born meanwhile too. `on_stop` sees each one as soon as it is stopped.
     ///
+    /// If one does not stop within `patience`, the others run on for a while before the next try: a thread that can't
+    /// be stopped must not hold up the rest of its process.
+    ///
     /// # Errors
-    /// [`AttachError::CannotStop`] names a thread that did not stop before the deadline. The others are let go;
-    /// that one stays traced, running undisturbed, until the tracer's thread ends.
+    /// [`AttachError::CannotStop`] names a thread that did not stop before the deadline. Whatever the error, the other
+    /// threads are let go; that one stays traced, running undisturbed, until the tracer's thread ends.
     pub fn stop(
         mut self,
         process: &Process,
+        patience: Duration,
         deadline: Deadline,
         on_stop: OnStop<'_>,
     ) -> Result<StoppedGroup, AttachError> {
-        let since = Instant::now();
-        let mut stopped = Vec::with_capacity(self.threads.len());
+        let mut breather = FIRST_BREATHER;
         loop {
-            let (busy, idle): (Vec<_>, Vec<_>) = std::mem::take(&mut self.threads)
-                .into_iter()
-                .partition(|thread| self.busy.contains(&thread.tid()));
-            for threads in [idle, busy] {
-                stop_all(threads, process, deadline, on_stop, &mut stopped)?;
-            }
-            // A thread that was not stopped yet may have made another one; once all are, none can.
-            if process.has_threads(stopped.len())? || !self.seize_new(process)? {
-                break;
-            }
-            if deadline.remaining().is_none() {
-                return Err(AttachError::TooManyNewThreads);
-            }
-        }
-        if stopped.is_empty() {
-            return Err(AttachError::Gone);
-        }
-        Ok(StoppedGroup { threads: stopped, listed: self.listed, busy: self.busy, since })
-    }
-}
-
-/// Stops `threads`, and adds them to `stopped`.
-fn stop_all(
-    threads: Vec<Seized>,
-    process: &Process,
-    deadline: Deadline,
-    on_stop: OnStop<'_>,
-    stopped: &mut Vec<Stopped>,
-) -> Result<(), AttachError> {
-    for thread in &threads {
-        thread.interrupt()?;
-    }
-    for thread in threads {
-        if let Some(mut thread) = stop_one(thread, process, deadline)? {
-            on_stop(&mut thread)?;
-            stopped.push(thread);
-        }
-    }
-    Ok(())
-}
-
-/// Waits for the PTRACE_EVENT_STOP of an interrupted thread; `None` if it is gone.
-fn stop_one(
-    mut thread: Seized,
-    process: &Process,
-    deadline: Deadline,
-) -> Result<Option<Stopped>, AttachError> {
-    loop {
-        let patience = deadline.earlier(Deadline::after(PATIENCE));
-        match thread.wait(patience)? {
-            Waited::Gone => return Ok(None),
-            Waited::Late(late) => {
-                // A leader that called pthread_exit reports nothing until the last thread has ended.
-                if has_ended(process, late.tid()) {
-                    return Ok(None);
+            let since = Instant::now();
+            let mut round_up = RoundUp::new(std::mem::take(&mut self.threads));
+            let attempt = deadline.earlier(Deadline::after(patience));
+            let complete = self.attempt(&mut round_up, process, attempt, on_stop);
+            match complete {
+                Ok(true) if round_up.stopped.is_empty() => return Err(AttachError::Gone),
+                Ok(true) => {
+                    let threads = round_up.stopped;
+                    return Ok(StoppedGroup { threads, seen: self.seen, busy: self.busy, since });
                 }
-                if deadline.remaining().is_none() {
-                    return Err(AttachError::CannotStop {
-                        tid: late.tid(),
-                        state: state(process, late.tid()),
+                Ok(false) if deadline.remaining().is_some() => {
+                    self.threads = round_up.resume()?;
+                    thread::sleep(breather);
+                    breather = (breather * 2).min(LONGEST_BREATHER);
+                }
+                failed => {
+                    let late = round_up.first_late();
+                    round_up.sweep(process, &mut self.seen, on_stop);
+                    failed?;
+                    return Err(match late {
+                        Some(tid) => AttachError::CannotStop { tid, state: state(process, tid) },
+                        None => AttachError::TooManyNewThreads,
                     });
                 }
-                thread = late;
             }
-            Waited::Stopped(now) => match now.stop() {
-                Stop::Interrupt | Stop::Group(_) => return Ok(Some(now)),
-                // A signal was on its way: it is handed on, and the stop asked for comes right after it.
-                Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => match now.run() {
-                    Ok(running) => thread = running,
-                    Err(TraceError::Gone(_)) => return Ok(None),
-                    Err(error) => return Err(error.into()),
-                },
-            },
+        }
+    }
+
+    /// One try to stop them all; whether all are stopped.
+    fn attempt(
+        &mut self,
+        round_up: &mut RoundUp,
+        process: &Process,
+        attempt: Deadline,
+        on_stop: OnStop<'_>,
+    ) -> Result<bool, AttachError> {
+        loop {
+            for busy in [false, true] {
+                round_up.interrupt(|tid| self.busy.contains(&tid) == busy)?;
+                if !round_up.collect(process, &mut self.seen, attempt, on_stop)? {
+                    return Ok(false);
+                }
+            }
+            // A thread that was not stopped yet may have made another one; once all are, none can.
+            if process.has_threads(round_up.stopped.len())? || !self.seize_new(process)? {
+                return Ok(true);
+            }
+            round_up.running.append(&mut self.threads);
+            if attempt.remaining().is_none() {
+                return Ok(false);
+            }
         }
     }
 }
@@ -184,8 +181,16 @@ fn state(process: &Process, tid: Tid) -> Option<char> {
     process.status_of(tid).ok().map(|status| status.state)
 }
 
-fn has_ended(process: &Process, tid: Tid) -> bool {
-    matches!(state(process, tid), None | Some('Z' | 'X'))
+fn tracer(process: &Process, tid: Tid) -> Option<Tid> {
+    process.status_of(tid).ok().and_then(|status| status.tracer_pid)
+}
+
+/// Whether a thread is no more, or a zombie. Where /proc can't be read it is taken to live.
+pub(super) fn has_ended(process: &Process, tid: Tid) -> bool {
+    match process.status_of(tid) {
+        Ok(status) => status.is_dead(),
+        Err(error) => error.is_gone(),
+    }
 }
 
 impl StoppedGroup {
@@ -231,7 +236,7 @@ impl StoppedGroup {
                 Err(error) => return Err(error),
             }
         }
-        Ok(SeizedGroup { threads, listed: self.listed, busy: self.busy })
+        Ok(SeizedGroup { threads, seen: self.seen, busy: self.busy })
     }
 
     /// Ends the tracing of every thread.

@@ -3,21 +3,27 @@
 mod deadline;
 mod group;
 pub mod refusal;
+mod round_up;
+mod seen;
+pub mod signals;
 mod stop;
 mod sys;
 mod tracee;
 
 pub use deadline::Deadline;
 pub use group::{OnStop, SeizedGroup, StoppedGroup};
+pub use seen::Roll;
 pub use stop::{Report, Signal, Stop};
 pub use tracee::{Seized, Stopped, Waited};
 
 use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::ids::{Pid, RemoteAddr};
+use crate::ids::{Pid, RemoteAddr, Tid};
 
 /// Readies a process to be a tracer: SIGCHLD, by which the kernel tells of stops, must neither be ignored nor be
 /// taken by a thread that does not wait for it. Call it before any other thread is started.
@@ -29,21 +35,49 @@ pub fn prepare_process() -> io::Result<()> {
     sys::block_sigchld()
 }
 
+/// After this long, threads of the target that have ended are reaped from outside the tracer's thread; see [`Roll`].
+const REAP_EVERY: Duration = Duration::from_millis(100);
+
 /// Runs `surgery` on a thread made for it. When that thread ends, however it ends, the kernel detaches whatever it
 /// still traces (`exit_ptrace`): also threads that can't be detached because they never stopped.
 ///
 /// # Errors
 /// The payload of a panic inside `surgery`, or the reason no thread could be started.
-pub fn on_tracer_thread<T: Send>(surgery: impl FnOnce() -> T + Send) -> io::Result<thread::Result<T>> {
+pub fn on_tracer_thread<T: Send>(surgery: impl FnOnce(&Roll) -> T + Send) -> io::Result<thread::Result<T>> {
+    let roll = Roll::default();
+    let (done, ended) = mpsc::channel();
     thread::scope(|scope| {
-        let tracer = thread::Builder::new().name("tracer".into()).spawn_scoped(scope, || {
+        let for_tracer = roll.clone();
+        let tracer = thread::Builder::new().name("tracer".into()).spawn_scoped(scope, move || {
+            // Dropped when the surgery is over, by a panic too.
+            let _done: mpsc::Sender<()> = done;
             // The mask is inherited; this is for callers that did not prepare their process. Without it, waiting
             // only takes longer.
             let _ = sys::block_sigchld();
-            surgery()
+            surgery(&for_tracer)
         })?;
+        while ended.recv_timeout(REAP_EVERY) == Err(RecvTimeoutError::Timeout) {
+            roll.reap();
+        }
         Ok(tracer.join())
     })
+}
+
+/// Whether two threads share one descriptor table (kcmp(2), Linux 3.5, needs CONFIG_KCMP or its predecessor).
+///
+/// # Errors
+/// ENOSYS where the kernel can't tell, ESRCH, EPERM.
+pub fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
+    if one == other { Ok(true) } else { sys::same_descriptor_table(one, other) }
+}
+
+/// Copies to the target's memory, where the target itself may write (process_vm_writev(2), Linux 3.2); returns how
+/// many bytes could be written.
+///
+/// # Errors
+/// EFAULT when nothing could be written, EPERM, ESRCH.
+pub fn write_memory(pid: Pid, to: RemoteAddr, from: &[u8]) -> Result<usize, Errno> {
+    sys::write_memory(pid, to, from)
 }
 
 /// Copies from the target's memory (process_vm_readv(2), Linux 3.2); returns how many bytes could be read before

@@ -100,13 +100,24 @@ pub(super) fn regset(tid: Tid) -> Result<(usize, Registers), Errno> {
     Ok((iov.iov_len, Registers(unsafe { regs.assume_init() })))
 }
 
-/// What the signal of the current signal-delivery-stop says of itself: `si_signo` and `si_code`.
-pub(super) fn signal_info(tid: Tid) -> Result<(i32, i32), Errno> {
+/// What a signal says of itself (sigaction(2)).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SignalInfo {
+    /// `si_code`
+    pub(super) code: i32,
+    /// `si_addr`: of a fault the address; of any other signal it means nothing.
+    pub(super) address: u64,
+}
+
+/// What the signal of the current signal-delivery-stop says of itself.
+pub(super) fn signal_info(tid: Tid) -> Result<SignalInfo, Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     ptrace(libc::PTRACE_GETSIGINFO, tid, 0, info.as_mut_ptr().expose_provenance())?;
     // SAFETY: zeroed memory is a valid siginfo_t, and PTRACE_GETSIGINFO fills it.
     let info = unsafe { info.assume_init() };
-    Ok((info.si_signo, info.si_code))
+    // SAFETY: every siginfo_t has bytes where si_addr lies; that they are an address is for the caller to know.
+    let address = unsafe { info.si_addr() };
+    Ok(SignalInfo { code: info.si_code, address: address.addr() as u64 })
 }
 
 /// The status of a tracee that changed state, without waiting; `None` while it runs.
@@ -121,6 +132,15 @@ pub(super) fn poll_status(tid: Tid) -> Result<Option<i32>, Errno> {
         0 => Ok(None),
         _ => Ok(Some(status)),
     }
+}
+
+/// Reaps a tracee that has ended, whichever thread of this process traces it.
+pub(super) fn reap(tid: Tid) {
+    let Ok(id) = libc::id_t::try_from(tid.as_raw()) else { return };
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+    // SAFETY: `info` is a live siginfo_t. Nothing depends on the answer: the tracer finds out by itself.
+    unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags) };
 }
 
 fn sigchld_set() -> libc::sigset_t {
@@ -153,6 +173,14 @@ pub(super) fn reset_sigchld() -> io::Result<()> {
     }
 }
 
+/// The signals that are pending for this thread or process and blocked; bit 0 is signal 1.
+pub(super) fn pending_signals() -> io::Result<u64> {
+    let mut pending = 0_u64;
+    // SAFETY: the kernel writes the 8 bytes that it is told of (rt_sigpending(2)).
+    let answer = unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, size_of::<u64>()) };
+    if answer == 0 { Ok(pending) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sleeps until a SIGCHLD comes or `limit` is over. Spurious returns are to be expected.
 pub(super) fn wait_sigchld(limit: Duration) {
     let set = sigchld_set();
@@ -174,6 +202,55 @@ pub(super) fn read_memory(pid: Pid, from: RemoteAddr, into: &mut [u8]) -> Result
     let copied =
         unsafe { libc::process_vm_readv(pid.as_raw(), &raw const local, 1, &raw const remote, 1, 0) };
     Errno::result(copied).map(|n| usize::try_from(n).unwrap_or(0))
+}
+
+/// Copies to the target's memory, where the target itself may write; returns how many bytes could be written.
+pub(super) fn write_memory(pid: Pid, to: RemoteAddr, from: &[u8]) -> Result<usize, Errno> {
+    let local = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
+    let address = usize::try_from(to.0).map_err(|_| Errno::EFAULT)?;
+    let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: from.len() };
+    // SAFETY: `local` covers `from` exactly and is only read; `remote` is an address in another process, which the
+    // kernel checks.
+    let copied =
+        unsafe { libc::process_vm_writev(pid.as_raw(), &raw const local, 1, &raw const remote, 1, 0) };
+    Errno::result(copied).map(|n| usize::try_from(n).unwrap_or(0))
+}
+
+/// The blocked signals (PTRACE_GETSIGMASK, Linux 3.11): of a thread in a call with a mask of its own, such as
+/// ppoll(2), the mask it will have after it.
+pub(super) fn blocked_signals(tid: Tid) -> Result<u64, Errno> {
+    let mut mask = 0_u64;
+    ptrace(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>(), (&raw mut mask).expose_provenance())?;
+    Ok(mask)
+}
+
+/// The floating point and vector registers, in the format of XSAVE.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn extended_state(tid: Tid) -> Result<Vec<u8>, Errno> {
+    const NT_X86_XSTATE: usize = 0x202;
+    // AMX tiles take 8 KiB; nothing comes near this so far. What is longer is cut, and refused further up.
+    let mut bytes = vec![0_u8; 16 * 1024];
+    let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, (&raw mut iov).expose_provenance())?;
+    bytes.truncate(iov.iov_len);
+    Ok(bytes)
+}
+
+/// Whether the thread has a shadow stack (NT_X86_SHSTK, Linux 6.6; a kernel that knows none has none to offer).
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_shadow_stack(tid: Tid) -> bool {
+    const NT_X86_SHSTK: usize = 0x204;
+    let mut pointer = 0_u64;
+    let mut iov = libc::iovec { iov_base: (&raw mut pointer).cast(), iov_len: size_of::<u64>() };
+    ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_SHSTK, (&raw mut iov).expose_provenance()).is_ok()
+}
+
+/// Whether two threads share one descriptor table (kcmp(2), Linux 3.5).
+pub(super) fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
+    const KCMP_FILES: libc::c_long = 2;
+    // SAFETY: plain numbers.
+    let answer = unsafe { libc::syscall(libc::SYS_kcmp, one.as_raw(), other.as_raw(), KCMP_FILES, 0, 0) };
+    Errno::result(answer).map(|order| order == 0)
 }
 
 /// Where `struct rseq` of a thread lies, if it registered one.

@@ -12,13 +12,13 @@ use super::stop::{Report, Signal, Stop};
 use super::sys;
 use crate::arch::{self, Abi, Registers};
 use crate::error::TraceError;
-use crate::ids::Tid;
+use crate::ids::{RemoteAddr, Tid};
 
 /// ptrace requests are only taken from the thread that attached: nothing here may wander to another one.
 type OnTracerThread = PhantomData<*const ()>;
 
-/// Polls this often without sleeping: a stop takes about 10 us, less than going to sleep and being woken.
-const POLLS_BEFORE_SLEEP: u32 = 40;
+/// So many looks before sleeping: a stop takes about 10 us, less than going to sleep and being woken.
+const LOOKS_BEFORE_SLEEP: u32 = 40;
 
 /// The longest sleep between two looks at a tracee, so that a lost SIGCHLD only costs time.
 const LONGEST_SLEEP: Duration = Duration::from_millis(20);
@@ -81,12 +81,11 @@ impl Seized {
         }
     }
 
-    /// Waits until the thread stops or ends.
+    /// What the thread has reported, without waiting.
     ///
     /// # Errors
     /// Any answer of waitpid(2) but ECHILD, which means that the thread is gone.
-    pub fn wait(self, deadline: Deadline) -> Result<Waited, TraceError> {
-        let mut polls = 0;
+    pub fn look(self) -> Result<Waited, TraceError> {
         loop {
             match sys::poll_status(self.tid) {
                 Ok(Some(status)) => match Report::from(status) {
@@ -96,16 +95,29 @@ impl Seized {
                     Report::Ended => return Ok(Waited::Gone),
                     Report::Unexpected(_) => {}
                 },
-                Ok(None) => {
-                    let Some(left) = deadline.remaining() else { return Ok(Waited::Late(self)) };
-                    polls += 1;
-                    if polls > POLLS_BEFORE_SLEEP {
-                        sys::wait_sigchld(left.min(LONGEST_SLEEP));
-                    }
-                }
+                Ok(None) => return Ok(Waited::Late(self)),
                 Err(Errno::ECHILD) => return Ok(Waited::Gone),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(TraceError::ptrace("waitpid", self.tid, errno)),
+            }
+        }
+    }
+
+    /// Waits until the thread stops or ends.
+    ///
+    /// # Errors
+    /// Any answer of waitpid(2) but ECHILD, which means that the thread is gone.
+    pub fn wait(mut self, deadline: Deadline) -> Result<Waited, TraceError> {
+        let mut looks = 0;
+        loop {
+            self = match self.look()? {
+                Waited::Late(late) => late,
+                reported => return Ok(reported),
+            };
+            let Some(left) = deadline.remaining() else { return Ok(Waited::Late(self)) };
+            looks += 1;
+            if looks > LOOKS_BEFORE_SLEEP {
+                sys::wait_sigchld(left.min(LONGEST_SLEEP));
             }
         }
     }
@@ -159,20 +171,24 @@ impl Stopped {
         answer("PTRACE_SETREGS", self.tid, sys::set_registers(self.tid, registers))
     }
 
-    /// Whether the signal of this signal-delivery-stop was raised by the kernel for what the thread itself just
-    /// executed (sigaction(2): `si_code` above 0 for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS).
+    /// Whether the signal of this signal-delivery-stop was raised by an injected call at `site`, whose instruction is
+    /// `len` bytes long, and so is no business of the target's.
+    ///
+    /// That is a fault at the very address, or a SIGSYS by which syscall user dispatch (prctl(2)) answers right behind
+    /// it. Anything else is the thread's own: it may have been on its way since before the stop.
     ///
     /// # Errors
     /// [`TraceError`], `Gone` included.
-    pub fn is_fault(&self) -> Result<bool, TraceError> {
-        const FAULTS: [i32; 6] =
-            [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
-        match self.stop {
-            Stop::SignalDelivery(signal) if FAULTS.contains(&signal.as_raw()) => {
-                answer("PTRACE_GETSIGINFO", self.tid, sys::signal_info(self.tid)).map(|(_, code)| code > 0)
-            }
-            _ => Ok(false),
-        }
+    pub fn is_fault_of_call(&self, site: RemoteAddr, len: u64) -> Result<bool, TraceError> {
+        const SYS_USER_DISPATCH: i32 = 2;
+        let Stop::SignalDelivery(signal) = self.stop else { return Ok(false) };
+        let info = answer("PTRACE_GETSIGINFO", self.tid, sys::signal_info(self.tid))?;
+        let ip = self.registers()?.ip();
+        Ok(match signal.as_raw() {
+            libc::SIGSEGV | libc::SIGBUS => info.code > 0 && ip == site && info.address == site.0,
+            libc::SIGSYS => info.code == SYS_USER_DISPATCH && Some(ip) == site.checked_add(len),
+            _ => false,
+        })
     }
 
     /// Takes the thread's seccomp filters out of force while it is traced, or puts them back
@@ -192,6 +208,28 @@ impl Stopped {
     pub fn rseq_area(&self) -> Option<(u64, u32)> {
         let config = sys::rseq_configuration(self.tid).ok()?;
         (config.rseq_abi_pointer != 0).then_some((config.rseq_abi_pointer, config.rseq_abi_size))
+    }
+
+    /// Its blocked signals.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included; EIO below Linux 3.11.
+    pub fn blocked_signals(&self) -> Result<u64, TraceError> {
+        answer("PTRACE_GETSIGMASK", self.tid, sys::blocked_signals(self.tid))
+    }
+
+    /// Its floating point and vector registers (NT_X86_XSTATE).
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn extended_state(&self) -> Result<Vec<u8>, TraceError> {
+        answer("PTRACE_GETREGSET", self.tid, sys::extended_state(self.tid))
+    }
+
+    /// Whether it has a shadow stack, on which every return is checked against its call.
+    #[must_use]
+    pub fn has_shadow_stack(&self) -> bool {
+        sys::has_shadow_stack(self.tid)
     }
 
     /// Lets it run on, handing on the signal of a signal-delivery-stop.

@@ -14,7 +14,7 @@ mod wait;
 
 pub(crate) use before::Before;
 pub(crate) use needs::{Need, lacks};
-pub(crate) use tool::{Run, fdclose, fdclose_as, outcome};
+pub(crate) use tool::{Run, fdclose, fdclose_as, fdclose_dying_at, outcome};
 pub(crate) use victim::Victim;
 pub(crate) use wait::{PATIENCE, wait_until};
 

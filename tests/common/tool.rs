@@ -1,5 +1,6 @@
 //! The tool under test.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -24,6 +25,15 @@ pub(crate) struct Run {
 #[track_caller]
 pub(crate) fn fdclose(args: &[&str]) -> Run {
     run(Command::new(env!("CARGO_BIN_EXE_fdclose")), args)
+}
+
+/// Runs fdclose so that it kills itself at a place of its surgery, and sees that it did.
+#[track_caller]
+pub(crate) fn fdclose_dying_at(place: &str, args: &[&str]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
+    command.args(args).env("FDCLOSE_TEST_DIE_AT", place);
+    let output = assert_cmd::Command::from_std(command).timeout(DEADLINE).output().expect("fdclose runs");
+    assert_eq!(output.status.signal(), Some(libc::SIGKILL), "{place} was not come by: {output:?}");
 }
 
 /// The same as another user. Needs root.

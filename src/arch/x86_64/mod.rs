@@ -1,5 +1,7 @@
 //! x86-64, native.
 
+pub mod frame;
+
 use super::{Abi, Calls, Word, i386};
 use crate::ids::RemoteAddr;
 
@@ -8,6 +10,12 @@ pub const NATIVE_REGSET_LEN: usize = size_of::<libc::user_regs_struct>();
 
 /// `orig_rax` of a thread that is in no system call: the kernel then leaves `rax` alone (no restart).
 const NO_CALL: u64 = u64::MAX;
+
+/// `__X32_SYSCALL_BIT`
+const X32_BIT: u32 = 1 << 30;
+
+/// The kernel's restart codes: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
+const RESTARTS: [i64; 4] = [-512, -513, -514, -516];
 
 static ABI: Abi = Abi {
     name: "x86-64",
@@ -25,6 +33,7 @@ static ABI: Abi = Abi {
         1,   // write, to a socket with SO_SNDTIMEO
         19,  // readv
         20,  // writev
+        40,  // sendfile, to a socket with SO_SNDTIMEO
         42,  // connect, with SO_SNDTIMEO
         43,  // accept, with SO_RCVTIMEO
         44,  // sendto
@@ -36,10 +45,17 @@ static ABI: Abi = Abi {
         208, // io_getevents
         220, // semtimedop
         232, // epoll_wait
+        275, // splice
+        276, // tee
+        278, // vmsplice
         281, // epoll_pwait
         288, // accept4
+        295, // preadv
+        296, // pwritev
         299, // recvmmsg
         307, // sendmmsg
+        327, // preadv2
+        328, // pwritev2
         333, // io_pgetevents
         426, // io_uring_enter
         441, // epoll_pwait2
@@ -92,8 +108,9 @@ impl Registers {
     #[must_use]
     pub fn call_in_progress(&self) -> Option<u64> {
         // The number is an int to the kernel, and a 32-bit tracee's comes zero-extended.
-        let nr = low_half(self.0.orig_rax);
-        u64::try_from(nr.cast_signed()).ok()
+        // x32 sets bit 30 of the same numbers.
+        let nr = low_half(self.0.orig_rax).cast_signed();
+        u64::try_from(nr).ok().map(|nr| nr & !u64::from(X32_BIT))
     }
 
     /// What the last call returned: a value, or a negated errno.
@@ -107,6 +124,24 @@ impl Registers {
     /// Replaces what the last call returned.
     pub(crate) fn set_result(&mut self, value: i64) {
         self.0.rax = value.cast_unsigned();
+    }
+
+    /// These registers, but with the restart of an interrupted call done as far as that is possible without the
+    /// kernel: the instruction pointer back at the call, its number in place. A call that kept its deadline in the
+    /// kernel (-516) starts over instead; after an `rt_sigreturn` its rest is forgotten there.
+    #[must_use]
+    pub fn with_restart_applied(&self) -> Self {
+        let mut regs = *self;
+        if self.call_in_progress().is_some() && RESTARTS.contains(&self.0.rax.cast_signed()) {
+            regs.0.rax = self.0.orig_rax;
+            regs.0.rip = self.0.rip.wrapping_sub(ABI.instruction.len() as u64);
+        }
+        regs
+    }
+
+    /// Moves the stack pointer.
+    pub fn set_sp(&mut self, sp: RemoteAddr) {
+        self.0.rsp = sp.0;
     }
 
     /// Sets this thread up to run one call at `site`, the address of a system call instruction.
@@ -125,7 +160,7 @@ mod tests {
     use super::super::{ERESTARTNOHAND, abi_of_regset_len};
     use super::*;
 
-    fn registers(orig_rax: i64, rax: i64) -> Registers {
+    pub(super) fn registers(orig_rax: i64, rax: i64) -> Registers {
         let regs = libc::user_regs_struct {
             r15: 1,
             r14: 2,
@@ -196,6 +231,15 @@ mod tests {
         assert_eq!(rewritten(3, -4, native), None, "close must never run twice");
         assert_eq!(rewritten(-1, -4, native), None, "not in a call");
         assert_eq!(rewritten(256, 0xffff_fffc, compat_abi()), Some(-ERESTARTNOHAND), "32-bit epoll_wait");
+    }
+
+    #[test]
+    fn a_restart_without_the_kernel_steps_back_to_the_call() {
+        let regs = registers(7, -516).with_restart_applied();
+        assert_eq!((regs.0.rax, regs.0.rip), (7, 0x1000 - 2));
+        for (orig_rax, rax) in [(7, 0), (7, -4), (-1, -512)] {
+            assert_eq!(registers(orig_rax, rax).with_restart_applied(), registers(orig_rax, rax));
+        }
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! Insurance against our own death.
+//!
+//! A tracer that dies leaves its tracee to run on with whatever registers it has. While a call is injected, these
+//! are ours: the thread would run on behind the call instruction as if its own call had answered. So the stack pointer
+//! is set, for the time of the call, to a place below the thread's stack where a complete signal frame lies, in front
+//! of it the way to `rt_sigreturn`. With the tracer there, the thread is stopped behind the call and put back
+//! as ever, and none of it is used. Without, the thread returns into `pop %rax; ret`, makes the call `rt_sigreturn`, and
+//! has its own registers, signal mask and vector state back, its interrupted call about to be made anew.
+//!
+//! No code is written: the gadgets are bytes found in the target's libraries. The scratch bytes lie where no compiler
+//! and no signal handler of a stopped thread keeps anything, and are put back all the same.
+
+use super::gadget;
+use super::landmarks::Landmarks;
+use crate::arch::{Registers, frame, native_abi};
+use crate::error::TraceError;
+use crate::ids::{Pid, RemoteAddr};
+use crate::trace::{Stopped, read_memory, write_memory};
+
+/// Below the stack pointer, leaf functions keep data in 128 bytes of red zone (x86-64 psABI, 3.2.2).
+const RED_ZONE: u64 = 128;
+
+/// Between the scratch bytes and the end of the stack, at the least.
+const MARGIN: u64 = 4096;
+
+/// A lifeline that is laid out.
+#[derive(Debug)]
+pub(super) struct Lifeline {
+    pid: Pid,
+    at: RemoteAddr,
+    /// The call instruction with a `ret` behind it.
+    pub(super) site: RemoteAddr,
+    /// What was there before.
+    before: Vec<u8>,
+}
+
+impl Lifeline {
+    /// Lays one for `thread`, whose registers are `saved`. `None` where that can't be done: no gadgets, no known stack,
+    /// a shadow stack (which would not allow the return), an old kernel.
+    pub(super) fn lay(thread: &Stopped, pid: Pid, saved: &Registers, landmarks: &Landmarks) -> Option<Self> {
+        let gadgets = landmarks.gadgets?;
+        if thread.abi_and_registers().ok()?.0 != native_abi() || thread.has_shadow_stack() {
+            return None;
+        }
+        for (at, bytes) in
+            [(gadgets.syscall_ret, frame::SYSCALL_RET), (gadgets.pop_rax_ret, frame::POP_RAX_RET)]
+        {
+            // Found before the stop; a library may have been unloaded since.
+            if gadget::read_bytes(pid, at.0, bytes.len() as u64)? != bytes {
+                return None;
+            }
+        }
+        let xstate = thread.extended_state().ok()?;
+        let blocked = thread.blocked_signals().ok()?;
+        let len = frame::lifeline_len(xstate.len());
+        let at = place(saved.sp(), len, landmarks.stack_below(saved.sp())?)?;
+        let restored = frame::Restored { registers: &saved.with_restart_applied(), blocked, xstate: &xstate };
+        let bytes = frame::lifeline(gadgets, restored, at)?;
+        let mut before = vec![0; bytes.len()];
+        if read_memory(pid, at, &mut before) != Ok(before.len()) {
+            return None;
+        }
+        let line = Self { pid, at, site: gadgets.syscall_ret, before };
+        match write_memory(pid, at, &bytes) {
+            Ok(written) if written == bytes.len() => Some(line),
+            // A part may have been written: the bytes go back, and nothing has come of it.
+            _ => {
+                let _ = line.take_up();
+                None
+            }
+        }
+    }
+
+    /// Where the stack pointer belongs during the call.
+    pub(super) fn sp(&self) -> RemoteAddr {
+        self.at
+    }
+
+    /// Puts the scratch bytes back. To be done before anything of the thread's own may run: the kernel puts the frame
+    /// of a real signal to the same place.
+    pub(super) fn take_up(self) -> Result<(), TraceError> {
+        match write_memory(self.pid, self.at, &self.before) {
+            Ok(written) if written == self.before.len() => Ok(()),
+            _ => Err(TraceError::Scratch(self.at)),
+        }
+    }
+}
+
+/// Where `len` bytes fit between the stack's lower end and what is in use.
+fn place(sp: RemoteAddr, len: usize, lower_end: RemoteAddr) -> Option<RemoteAddr> {
+    let at = sp.0.checked_sub(RED_ZONE)?.checked_sub(u64::try_from(len).ok()?)? & !15;
+    (at >= lower_end.0.checked_add(MARGIN)?).then_some(RemoteAddr(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_clear_of_the_red_zone_and_the_end() {
+        let at = |sp, len| place(RemoteAddr(sp), len, RemoteAddr(0x10_0000)).map(|at| at.0);
+        assert_eq!(at(0x11_0000, 0x1000), Some(0x11_0000 - 128 - 0x1000));
+        assert_eq!(at(0x11_0007, 0x1000), Some(0x11_0000 - 128 - 0x1000));
+        assert_eq!(at(0x10_2080, 0x1000), Some(0x10_1000), "just fits");
+        assert_eq!(at(0x10_207f, 0x1000), None);
+        assert_eq!(at(0x40, 0x1000), None);
+    }
+}

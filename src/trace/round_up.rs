@@ -1,0 +1,142 @@
+//! Waiting for many threads at once.
+
+use std::time::Duration;
+
+use super::deadline::Deadline;
+use super::group::{OnStop, has_ended};
+use super::seen::Seen;
+use super::stop::Stop;
+use super::sys;
+use super::tracee::{Seized, Stopped, Waited};
+use crate::error::{AttachError, TraceError};
+use crate::ids::Tid;
+use crate::proc::Process;
+
+/// So many looks at all of them before sleeping: a stop takes about 10 us, less than going to sleep and being woken.
+const LOOKS_BEFORE_SLEEP: u32 = 40;
+
+/// After this long without a stop, a look at /proc tells whether there is still something to wait for. Also the
+/// longest sleep, so that a lost SIGCHLD only costs time.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// After an error, this much time is given to threads that were asked to stop, so that their stop can be made unseen.
+const SWEEP: Duration = Duration::from_millis(50);
+
+/// Threads on their way from running to stopped.
+#[derive(Debug)]
+pub(super) struct RoundUp {
+    /// Not asked yet.
+    pub(super) running: Vec<Seized>,
+    /// Asked, not there yet.
+    asked: Vec<Seized>,
+    /// There, and seen by `on_stop`.
+    pub(super) stopped: Vec<Stopped>,
+}
+
+impl RoundUp {
+    pub(super) fn new(running: Vec<Seized>) -> Self {
+        let stopped = Vec::with_capacity(running.len());
+        Self { running, asked: Vec::new(), stopped }
+    }
+
+    /// Asks those that `which` names to stop.
+    pub(super) fn interrupt(&mut self, which: impl Fn(Tid) -> bool) -> Result<(), TraceError> {
+        for thread in self.running.extract_if(.., |thread| which(thread.tid())) {
+            let answer = thread.interrupt();
+            self.asked.push(thread);
+            answer?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all that were asked; whether all came before `deadline`.
+    pub(super) fn collect(
+        &mut self,
+        process: &Process,
+        seen: &mut Seen,
+        deadline: Deadline,
+        on_stop: OnStop<'_>,
+    ) -> Result<bool, AttachError> {
+        let mut looks = 0;
+        while !self.asked.is_empty() {
+            let before = self.asked.len();
+            self.look(seen, on_stop)?;
+            if self.asked.len() < before {
+                looks = 0;
+                continue;
+            }
+            let Some(left) = deadline.remaining() else { return Ok(false) };
+            looks += 1;
+            if looks > LOOKS_BEFORE_SLEEP {
+                sys::wait_sigchld(left.min(PATIENCE));
+                // A leader that called pthread_exit reports nothing until the last thread has ended.
+                self.asked.retain(|thread| {
+                    let ended = has_ended(process, thread.tid());
+                    if ended {
+                        seen.remove(thread.tid());
+                    }
+                    !ended
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// One look at each that was asked.
+    fn look(&mut self, seen: &mut Seen, on_stop: OnStop<'_>) -> Result<(), AttachError> {
+        let mut index = 0;
+        while index < self.asked.len() {
+            let thread = self.asked.swap_remove(index);
+            let tid = thread.tid();
+            match thread.look()? {
+                Waited::Late(late) => {
+                    self.asked.push(late);
+                    let last = self.asked.len() - 1;
+                    self.asked.swap(index, last);
+                    index += 1;
+                }
+                Waited::Gone => seen.remove(tid),
+                Waited::Stopped(mut now) => match now.stop() {
+                    Stop::Interrupt | Stop::Group(_) => match on_stop(&mut now) {
+                        Ok(()) => self.stopped.push(now),
+                        // Killed: the next wait for it says so.
+                        Err(TraceError::Gone(_)) => seen.remove(tid),
+                        Err(error) => return Err(error.into()),
+                    },
+                    // A signal was on its way: it is handed on, and the stop asked for comes right after it.
+                    Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => match now.run() {
+                        Ok(running) => self.asked.push(running),
+                        Err(TraceError::Gone(_)) => seen.remove(tid),
+                        Err(error) => return Err(error.into()),
+                    },
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// One that was asked and did not come.
+    pub(super) fn first_late(&self) -> Option<Tid> {
+        self.asked.first().map(Seized::tid)
+    }
+
+    /// Lets all run on that are stopped. Those still asked for report their stop at the next try.
+    pub(super) fn resume(self) -> Result<Vec<Seized>, TraceError> {
+        let mut threads = self.running;
+        threads.extend(self.asked);
+        for thread in self.stopped.into_iter().rev() {
+            match thread.run() {
+                Ok(running) => threads.push(running),
+                Err(TraceError::Gone(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(threads)
+    }
+
+    /// Cleans up after an error: whoever was asked to stop is waited for once more, so that `on_stop` sees it; all that
+    /// are stopped are detached. Errors on the way add nothing to the one that led here.
+    pub(super) fn sweep(mut self, process: &Process, seen: &mut Seen, on_stop: OnStop<'_>) {
+        let _ = self.collect(process, seen, Deadline::after(SWEEP), on_stop);
+    }
+}

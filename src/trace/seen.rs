@@ -1,0 +1,54 @@
+//! Which threads have been attached to.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::sys;
+use crate::ids::Tid;
+
+/// The threads one surgery is attached to, for another thread of fdclose to read.
+///
+/// An `execve` in the target waits, with a lock held that PTRACE_SEIZE also wants, until its other threads are gone;
+/// and a traced thread is gone only when its tracer has reaped it. A tracer that waits for that lock can't. Another
+/// thread of the tracer's process can.
+#[derive(Debug, Clone, Default)]
+pub struct Roll(Arc<Mutex<HashSet<Tid>>>);
+
+impl Roll {
+    /// Reaps those that have ended. Their tracer then finds them gone.
+    pub(super) fn reap(&self) {
+        let tids: Vec<Tid> = self.with(|tids| tids.iter().copied().collect());
+        tids.into_iter().for_each(sys::reap);
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut HashSet<Tid>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a group remembers of the threads it has seen.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// The last listing: when a new one is equal, no thread came or went.
+    pub(super) listed: Vec<Tid>,
+    roll: Roll,
+}
+
+impl Seen {
+    pub(super) fn new(roll: Roll) -> Self {
+        Self { listed: Vec::new(), roll }
+    }
+
+    pub(super) fn contains(&self, tid: Tid) -> bool {
+        self.roll.with(|tids| tids.contains(&tid))
+    }
+
+    pub(super) fn insert(&mut self, tid: Tid) {
+        self.roll.with(|tids| tids.insert(tid));
+    }
+
+    /// The thread is gone; its number may come again for another one.
+    pub(super) fn remove(&mut self, tid: Tid) {
+        self.roll.with(|tids| tids.remove(&tid));
+    }
+}

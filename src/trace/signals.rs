@@ -1,0 +1,57 @@
+//! Signals to fdclose itself, held back while a target is under the knife.
+//!
+//! Ctrl-C must not end it in the middle of a slice, and Ctrl-Z must not stop it there, with the target stopped, too.
+//! What was held back is delivered when the guard is dropped: the process then ends, or stops, by the signal itself.
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+/// What a user, a terminal or a service manager sends.
+const HELD: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
+
+/// Those that mean: no further.
+const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// While this lives, the signals are held back in the thread that made it and in those started from it.
+#[derive(Debug)]
+pub struct Held {
+    before: SigSet,
+}
+
+impl Held {
+    /// Holds them back from now on. To be called while there is one thread only.
+    ///
+    /// # Errors
+    /// What sigprocmask(2) says.
+    pub fn hold() -> nix::Result<Self> {
+        let mut before = SigSet::empty();
+        let held: SigSet = HELD.into_iter().collect();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SIG_SETMASK with a mask the kernel gave can't fail.
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
+/// Whether a signal that means to end fdclose is being held back.
+#[must_use]
+pub fn end_is_wanted() -> bool {
+    super::sys::pending_signals()
+        .is_ok_and(|pending| ENDING.into_iter().any(|signal| pending & bit(signal) != 0))
+}
+
+fn bit(signal: Signal) -> u64 {
+    1 << (signal as u64 - 1)
+}

@@ -1,0 +1,95 @@
+//! fdclose is killed at every place of its surgery, and the target goes on as if nothing had been.
+//!
+//! The places are exact: a debug build kills itself there.
+
+mod common;
+
+use common::evidence;
+use common::{Victim, fdclose_dying_at, wait_until};
+
+/// In the order they are come by: before anything is done, with the call loaded, inside of it, behind it, and with the
+/// thread's own registers back.
+const PLACES: [&str; 5] = ["stopped", "loaded", "entered", "left", "restored"];
+
+/// Each place for a thread in `call`: it goes on waiting, and returns `value` when it is woken.
+#[track_caller]
+fn survives_in(call: &str, value: i64) {
+    for place in PLACES {
+        let mut victim = Victim::spawn("blocked", &[call]);
+        let (pid, tid, nr): (u32, u32, i64) = (victim.pid(), victim.value("tid"), victim.value("nr"));
+        wait_until("the call", || evidence::current_call(pid, tid) == Some(nr));
+
+        fdclose_dying_at(place, &["--pid", &victim.pid_arg(), "--inode", &victim.value::<String>("inode")]);
+
+        wait_until("its tracer's end", || {
+            evidence::threads(pid).iter().all(|tid| evidence::status(pid, *tid).is_none_or(|s| s.tracer == 0))
+        });
+        let mut returned = None;
+        wait_until("the call again", || {
+            returned = victim.returned();
+            returned.is_some() || evidence::sits_in(pid, tid, nr)
+        });
+        assert_eq!(returned, None, "{call}, {place}: the call came back");
+        victim.ask("wake");
+        let returned = victim.wait_returned();
+        assert_eq!((returned.value, returned.errno), (value, 0), "{call}, {place}: {returned:?}");
+        // Closed or not, depending on the place, but nothing else.
+        let open = victim.ask("check");
+        assert!(["open=0", "open=1"].contains(&open.as_str()), "{call}, {place}: {open}");
+    }
+}
+
+#[test]
+fn a_read_survives() {
+    survives_in("read", 5);
+}
+
+#[test]
+fn a_poll_survives() {
+    survives_in("poll", 1);
+}
+
+#[test]
+fn a_ppoll_with_a_mask_survives() {
+    survives_in("ppoll", 1);
+}
+
+#[test]
+fn an_epoll_wait_survives() {
+    survives_in("epoll_wait", 1);
+}
+
+#[test]
+fn a_futex_survives() {
+    survives_in("futex", 0);
+}
+
+#[test]
+fn an_accept_survives() {
+    survives_in("accept", 0);
+}
+
+#[test]
+fn registers_and_vectors_of_user_code_survive() {
+    for place in PLACES {
+        for threads in ["1", "4"] {
+            let mut victim = Victim::spawn("spinner", &["--threads", threads]);
+            let (_, inode) = victim.leak("leak");
+            fdclose_dying_at(place, &["--pid", &victim.pid_arg(), "--inode", &inode.to_string()]);
+            victim.ask("check");
+        }
+    }
+}
+
+#[test]
+fn a_busy_process_survives() {
+    for _ in 0..4 {
+        let mut victim = Victim::spawn("busy", &["--threads", "8"]);
+        for place in PLACES {
+            let (_, inode) = victim.leak("leak socket");
+            fdclose_dying_at(place, &["--pid", &victim.pid_arg(), "--inode", &inode.to_string()]);
+            victim.ask("check");
+            victim.serves();
+        }
+    }
+}
