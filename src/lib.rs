@@ -17,9 +17,10 @@
 //! **What is there.** [`survey::survey`] opens process 1234 ([`proc::Procfs::open`]). A [`proc::Process`] is an open
 //! `/proc/1234`: it stays that process's, also when the number is given to another. Its descriptors
 //! ([`proc::FdDir`]) are read as what they refer to ([`proc::FdTarget`]), and [`select`], which is pure, says which of
-//! them match. State and addresses of the sockets come from copies of them ([`net::Copies`]) or, where there are
-//! many or the kernel has no pidfd_getfd(2), from the socket tables of the target's network namespace
-//! ([`net::SocketTable`]). The result is a [`survey::Survey`]: here one [`survey::Match`], `fd 12`.
+//! them match. State and addresses of the sockets come from copies of them ([`net::Copies`]) and from the kernel's
+//! sock_diag(7) ([`net::Diag`]); where there are many, or the kernel has no pidfd_getfd(2), from all the sockets of
+//! the target's network namespace ([`net::SocketTable`]). The result is a [`survey::Survey`]: here one
+//! [`survey::Match`], `fd 12`.
 //!
 //! **What is to be done.** [`plan::plan`] sorts the matches by process and leaves out what is protected
 //! ([`plan::Protection`]). `--dry-run` shows that plan; nothing more is decided after it. As a pid and an inode were
@@ -34,9 +35,9 @@
 //!    From here on the pid can't be reused, and the open directory is asked once more whether it is still the same
 //!    process. What can be read before the stop (a thread that waits in a call, its seccomp mode, a call
 //!    instruction) is read now.
-//! 2. [`trace::SeizedGroup::stop`] interrupts every thread and waits, with a deadline, until each is in a
-//!    PTRACE_EVENT_STOP. [`inject::restart::hide_interruption`] is done to each at once: a call that would show the
-//!    stop as EINTR is made to go on.
+//! 2. [`trace::SeizedGroup::stop`] interrupts every thread, those at work last, and waits, with a deadline, until
+//!    each is in a PTRACE_EVENT_STOP. [`inject::restart::hide_interruption`] is done to each at once: a call that
+//!    would show the stop as EINTR is made to go on.
 //! 3. One thread is taken out, best one that waits in a call, never one inside a restartable sequence
 //!    ([`inject::rseq`]). An [`inject::Site`] is a call instruction found in the target; none is ever written.
 //! 4. The descriptor is read again. It is not what was selected: [`method::ItemOutcome::Changed`]. It is: the thread
