@@ -93,3 +93,20 @@ fn a_busy_process_survives() {
         }
     }
 }
+
+/// A chain of closes, run without a stop in between, ends by itself when nobody waits for its end.
+#[test]
+fn a_process_in_the_middle_of_a_batch_survives() {
+    for place in ["chained", "through"] {
+        let mut victim = Victim::spawn("close_wait", &["--count", "40"]);
+        let pid = victim.pid_arg();
+        fdclose_dying_at(place, &["--pid", &pid, "--state", "close-wait", "--yes"]);
+        wait_until("its tracer's end", || {
+            let (pid, mut threads) = (victim.pid(), evidence::threads(victim.pid()).into_iter());
+            threads.all(|tid| evidence::status(pid, tid).is_none_or(|status| status.tracer == 0))
+        });
+        // The chain may still be running, or wait for a processor.
+        wait_until("the chain's end", || victim.ask("check") == "open=0");
+        victim.serves();
+    }
+}

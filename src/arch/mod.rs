@@ -9,9 +9,9 @@ mod i386;
 mod x86_64;
 
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::frame;
-#[cfg(target_arch = "x86_64")]
 pub use x86_64::{NATIVE_REGSET_LEN, Registers, compat_abi, native_abi};
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::{chain, frame};
 
 /// `-EINTR`: what a call shows that never restarts by itself.
 const EINTR: i64 = libc::EINTR as i64;

@@ -9,6 +9,10 @@ pub enum Place {
     Stopped,
     /// The registers of the injected call are in place.
     Loaded,
+    /// A chain of calls is in place, the thread about to run it.
+    Chained,
+    /// A chain of calls is through, the thread not yet put back.
+    Through,
     /// The thread is in the injected call.
     Entered,
     /// The thread has come out of it, its registers are still ours.

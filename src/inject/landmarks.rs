@@ -80,7 +80,7 @@ fn find_gadgets(pid: Pid, maps: &[Mapping]) -> Option<frame::Gadgets> {
     let mut files: Vec<&Mapping> =
         maps.iter().filter(|map| map.executable && map.readable && !map.writable && map.inode != 0).collect();
     files.sort_by_key(|map| !is_libc(&map.name));
-    let (mut syscall_ret, mut pop_rax_ret) = (None, None);
+    let (mut syscall_ret, mut pop_rax_ret, mut pop_rdi_ret) = (None, None, None);
     let mut left = SEARCH_LIMIT;
     for map in files {
         let mut at = map.start.0;
@@ -90,8 +90,10 @@ fn find_gadgets(pid: Pid, maps: &[Mapping]) -> Option<frame::Gadgets> {
             let find = |bytes| gadget::find_bytes(&piece, bytes).map(|offset| RemoteAddr(at + offset as u64));
             syscall_ret = syscall_ret.or_else(|| find(frame::SYSCALL_RET));
             pop_rax_ret = pop_rax_ret.or_else(|| find(frame::POP_RAX_RET));
+            pop_rdi_ret = pop_rdi_ret.or_else(|| find(frame::POP_RDI_RET));
             if let (Some(syscall_ret), Some(pop_rax_ret)) = (syscall_ret, pop_rax_ret) {
-                return Some(frame::Gadgets { syscall_ret, pop_rax_ret });
+                // That one is everywhere: where these two are and it is not, it is done without.
+                return Some(frame::Gadgets { syscall_ret, pop_rax_ret, pop_rdi_ret });
             }
             // The next piece overlaps, so that what lies across the border is found.
             at += if len == PIECE { PIECE - 4 } else { len };

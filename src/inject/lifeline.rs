@@ -12,6 +12,7 @@
 
 use super::gadget;
 use super::landmarks::Landmarks;
+use crate::arch::chain::{self, Chain};
 use crate::arch::{Registers, frame, native_abi};
 use crate::error::TraceError;
 use crate::ids::{Pid, RemoteAddr};
@@ -38,13 +39,27 @@ impl Lifeline {
     /// Lays one for `thread`, whose registers are `saved`. `None` where that can't be done: no gadgets, no known stack,
     /// a shadow stack (which would not allow the return), an old kernel.
     pub(super) fn lay(thread: &Stopped, pid: Pid, saved: &Registers, landmarks: &Landmarks) -> Option<Self> {
+        Self::lay_behind(thread, pid, saved, landmarks, None)
+    }
+
+    /// The same, with a chain of calls in front of it, if there is room.
+    pub(super) fn lay_behind(
+        thread: &Stopped,
+        pid: Pid,
+        saved: &Registers,
+        landmarks: &Landmarks,
+        chain: Option<&Chain<'_>>,
+    ) -> Option<Self> {
         let gadgets = landmarks.gadgets?;
         if thread.abi_and_registers().ok()?.0 != native_abi() || thread.has_shadow_stack() {
             return None;
         }
-        for (at, bytes) in
-            [(gadgets.syscall_ret, frame::SYSCALL_RET), (gadgets.pop_rax_ret, frame::POP_RAX_RET)]
-        {
+        let needed = [
+            (Some(gadgets.syscall_ret), frame::SYSCALL_RET),
+            (Some(gadgets.pop_rax_ret), frame::POP_RAX_RET),
+            (gadgets.pop_rdi_ret.filter(|_| chain.is_some()), frame::POP_RDI_RET),
+        ];
+        for (at, bytes) in needed.into_iter().filter_map(|(at, bytes)| Some((at?, bytes))) {
             // Found before the stop; a library may have been unloaded since.
             if gadget::read_bytes(pid, at.0, bytes.len() as u64)? != bytes {
                 return None;
@@ -52,10 +67,13 @@ impl Lifeline {
         }
         let xstate = thread.extended_state().ok()?;
         let blocked = thread.blocked_signals().ok()?;
-        let len = frame::lifeline_len(xstate.len());
+        let len = chain::chain_len(chain.map_or(0, |chain| chain.fds.len()), xstate.len());
         let at = place(saved.sp(), len, landmarks.stack_below(saved.sp())?)?;
         let restored = frame::Restored { registers: &saved.with_restart_applied(), blocked, xstate: &xstate };
-        let bytes = frame::lifeline(gadgets, restored, at)?;
+        let bytes = match chain {
+            Some(chain) => chain.image(gadgets, restored, at)?,
+            None => frame::lifeline(gadgets, restored, at)?,
+        };
         let mut before = vec![0; bytes.len()];
         if read_memory(pid, at, &mut before) != Ok(before.len()) {
             return None;

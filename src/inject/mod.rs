@@ -1,5 +1,6 @@
 //! Running system calls inside the target, and leaving no trace of it.
 
+mod chained;
 pub mod deathpoint;
 pub mod fdops;
 pub mod gadget;
@@ -9,6 +10,7 @@ mod remote;
 pub mod restart;
 pub mod rseq;
 
+pub use chained::{ChainEnd, end_signal};
 pub use gadget::{Origin, Site};
 pub use landmarks::Landmarks;
 pub use remote::Remote;

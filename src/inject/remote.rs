@@ -185,7 +185,7 @@ impl<'a> Remote<'a> {
     }
 
     /// Puts the thread back as it was, lets its signal be delivered, and stops it again before it runs on.
-    fn deliver(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
+    pub(super) fn deliver(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
         thread.set_registers(&self.saved)?;
         self.displaced = false;
         // Its handler's frame goes right below its stack pointer.
@@ -248,7 +248,7 @@ impl<'a> Remote<'a> {
         thread.is_fault_of_call(self.site(), self.abi.instruction.len() as u64)
     }
 
-    fn next_stop(&mut self, running: Seized) -> Result<Stopped, TraceError> {
+    pub(super) fn next_stop(&mut self, running: Seized) -> Result<Stopped, TraceError> {
         match running.wait(Deadline::after(self.limit))? {
             Waited::Stopped(thread) => Ok(thread),
             Waited::Gone => Err(TraceError::Gone(self.tid)),
@@ -257,6 +257,53 @@ impl<'a> Remote<'a> {
                 Err(TraceError::Stuck { tid: self.tid, has_lifeline: self.lifeline.is_some() })
             }
         }
+    }
+
+    /// The thread, with its own registers, and no lifeline laid.
+    pub(super) fn settle(&mut self) -> Result<Stopped, TraceError> {
+        self.restore_registers()
+    }
+
+    /// The thread back after [`Self::settle`], with its lifeline.
+    pub(super) fn resettle(&mut self, thread: Stopped) {
+        self.lifeline = Lifeline::lay(&thread, self.pid, &self.saved, self.landmarks);
+        self.thread = Some(thread);
+    }
+
+    /// Gives the thread other registers, with `line` for its lifeline.
+    pub(super) fn displace(
+        &mut self,
+        mut thread: Stopped,
+        line: Lifeline,
+        registers: &Registers,
+    ) -> Result<Stopped, TraceError> {
+        self.lifeline = Some(line);
+        self.displaced = true;
+        match thread.set_registers(registers) {
+            Ok(()) => Ok(thread),
+            Err(error) => {
+                self.thread = Some(thread);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn keep(&mut self, thread: Stopped) {
+        self.thread = Some(thread);
+    }
+
+    pub(super) fn ground(&self) -> (Pid, Registers, &'a Landmarks) {
+        (self.pid, self.saved, self.landmarks)
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// The thread.
+    #[must_use]
+    pub fn tid(&self) -> Tid {
+        self.tid
     }
 
     fn take(&mut self) -> Result<Stopped, TraceError> {
@@ -273,6 +320,16 @@ impl<'a> Remote<'a> {
     }
 
     fn restore(&mut self) -> Result<Stopped, TraceError> {
+        let mut thread = self.restore_registers()?;
+        deathpoint::reach(Place::Restored);
+        if self.seccomp_suspended {
+            thread.suspend_seccomp(false)?;
+            self.seccomp_suspended = false;
+        }
+        Ok(thread)
+    }
+
+    fn restore_registers(&mut self) -> Result<Stopped, TraceError> {
         let mut thread = self.take()?;
         while self.displaced && !thread.stop().is_signal_type() {
             thread.interrupt_next()?;
@@ -283,11 +340,6 @@ impl<'a> Remote<'a> {
             self.displaced = false;
         }
         self.take_up_lifeline()?;
-        deathpoint::reach(Place::Restored);
-        if self.seccomp_suspended {
-            thread.suspend_seccomp(false)?;
-            self.seccomp_suspended = false;
-        }
         Ok(thread)
     }
 

@@ -6,11 +6,16 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::batch::{Batch, SHORTEST_CHAIN};
+use super::pace::Pace;
 use super::surgeon::{Candidate, Surgeon};
 use super::{Conduct, Item, ItemOutcome, Job, Operation};
 use crate::error::{AttachError, TraceError};
 use crate::inject::deathpoint::{self, Place};
-use crate::inject::{fdops, restart};
+use crate::inject::restart;
+use crate::net::Copies;
 use crate::proc::{Process, Procfs};
 use crate::trace::refusal::Refusal;
 use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
@@ -60,12 +65,16 @@ fn operate(
     if !process.exists()? {
         return Err(AttachError::Gone);
     }
-    let candidate = Candidate::choose(process, table, &mut group)?;
+    let chains = items.len() >= SHORTEST_CHAIN;
+    let candidate = Candidate::choose(process, table, &mut group, chains)?;
+    let copies = if chains { copies_of(process, items.len()) } else { None };
+    let mut pace = Pace::new(conduct.max_pause);
     let mut next = 0;
     loop {
         if signals::end_is_wanted() {
             return Err(AttachError::Interrupted);
         }
+        let mut batch = Batch::prepare(copies.as_ref(), following(items, next, &pace));
         let deadline = Deadline::after(conduct.timeout);
         let mut stopped = group
             .stop(process, conduct.max_pause, deadline, &mut restart::hide_interruption)
@@ -74,10 +83,13 @@ fn operate(
         operation.stops += 1;
         deathpoint::reach(Place::Stopped);
         let since = stopped.since();
-        let mut result = slice(operation, &mut next, &mut stopped, process, &candidate, items, conduct);
+        let before = next;
+        let mut result = slice(operation, &mut next, &batch, &mut stopped, process, &candidate, conduct);
         // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.
-        while result.is_ok() && next < items.len() && stopped.is_group_stopped() {
-            result = slice(operation, &mut next, &mut stopped, process, &candidate, items, conduct);
+        while result.is_ok() && next < items.len() && stopped.is_group_stopped() && !signals::end_is_wanted()
+        {
+            batch = Batch::prepare(copies.as_ref(), following(items, next, &pace));
+            result = slice(operation, &mut next, &batch, &mut stopped, process, &candidate, conduct);
         }
         if result.is_err() || next == items.len() {
             let detached = stopped.detach();
@@ -85,67 +97,53 @@ fn operate(
             return result.and(detached.map_err(AttachError::from));
         }
         group = stopped.resume()?;
-        operation.count_pause(since.elapsed());
-        thread::sleep(BREATHER);
+        let pause = since.elapsed();
+        operation.count_pause(pause);
+        pace.took(next - before, pause);
+        let breather = Instant::now() + BREATHER;
+        // The connections end here, while the target runs.
+        drop(batch);
+        thread::sleep(breather.saturating_duration_since(Instant::now()));
     }
+}
+
+/// The items of the next slice.
+fn following<'a>(items: &'a [Item], next: usize, pace: &Pace) -> &'a [Item] {
+    let rest = items.get(next..).unwrap_or_default();
+    rest.get(..pace.size()).unwrap_or(rest)
+}
+
+/// For copies of the sockets of a batch; room for them is made as far as the hard limit allows.
+fn copies_of(process: &Process, items: usize) -> Option<Copies> {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = (items as u64).saturating_add(soft).min(hard);
+        if wanted > soft {
+            // Copies that find no room are done without.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+        }
+    }
+    Copies::of(process)
 }
 
 /// One stop's worth of items: as many as fit into the longest pause allowed, at least one.
 fn slice(
     operation: &mut Operation,
     next: &mut usize,
+    batch: &Batch<'_>,
     stopped: &mut StoppedGroup,
     process: &Process,
     candidate: &Candidate,
-    items: &[Item],
     conduct: Conduct,
 ) -> Result<(), AttachError> {
-    let end_at: Instant = stopped.since() + conduct.max_pause;
+    let end_at: Instant = stopped.since() + conduct.max_pause / 2;
     let mut surgeon = Surgeon::pick(stopped, process, candidate, conduct)?;
-    let result = loop {
-        let (Some(item), Some(outcome)) = (items.get(*next), operation.outcomes.get_mut(*next)) else {
-            break Ok(());
-        };
-        match close_one(&mut surgeon, item) {
-            Ok(what) => *outcome = what,
-            Err(error) => break Err(error),
-        }
-        *next += 1;
-        if Instant::now() >= end_at {
-            break Ok(());
-        }
-    };
+    let outcomes = operation.outcomes.get_mut(*next..).unwrap_or_default();
+    let (turns, result) = batch.close(&mut surgeon, outcomes, end_at);
+    *next += turns;
     // The thread goes back whatever happened. What went wrong first is what to tell.
     let restored = surgeon.finish(stopped);
     operation.restored &= matches!(restored, Ok(()) | Err(TraceError::Gone(_)));
     result.and(restored).map_err(AttachError::from)
-}
-
-fn close_one(surgeon: &mut Surgeon, item: &Item) -> Result<ItemOutcome, TraceError> {
-    // The promise of the right descriptor or none: same stop, same table as the close right below.
-    let now = match surgeon.look(item.fd) {
-        Ok(now) => now,
-        Err(error) => return Ok(ItemOutcome::Failed(error.to_string())),
-    };
-    match now {
-        None => Ok(ItemOutcome::Gone),
-        Some(now) if now != item.expected => Ok(ItemOutcome::Changed),
-        Some(_) => {
-            let answer = fdops::close(surgeon.remote()?, item.fd)?;
-            // The kernel frees the number before it answers, and answers an error if flushing failed. Whether it
-            // did is seen, not believed: a seccomp filter can answer in its place.
-            Ok(match (surgeon.is_open(item.fd), answer) {
-                (Ok(false), answer) => ItemOutcome::Done(answer.err()),
-                (Ok(true), Ok(())) => {
-                    ItemOutcome::Failed("close succeeded, but the descriptor is still open".into())
-                }
-                (Ok(true), Err(errno)) => {
-                    ItemOutcome::Failed(format!("close in the target: {}", errno.desc()))
-                }
-                (Err(error), _) => ItemOutcome::Failed(format!("closed, but not seen: {error}")),
-            })
-        }
-    }
 }
 
 /// Puts the reason to a bare EPERM.

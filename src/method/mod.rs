@@ -1,6 +1,8 @@
 //! The ways to end what is selected, one file each.
 
+mod batch;
 pub mod close;
+mod pace;
 mod surgeon;
 
 use std::time::Duration;

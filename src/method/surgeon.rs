@@ -4,13 +4,16 @@
 //! call: its own call instruction is at hand, it can't be inside a restartable sequence (rseq(2) forbids calls
 //! there), and it is disturbed least. What can be read before the stop is read before the stop.
 
+use crate::arch::chain::EndSignal;
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, RemoteAddr, Tid};
-use crate::inject::{Landmarks, Remote, Site, rseq};
+use crate::inject::{ChainEnd, Landmarks, Remote, Site, end_signal, rseq};
 use crate::proc::{FdDir, FdIdentity, InSyscall, ProcError, Process, Seccomp};
-use crate::trace::{Seized, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table};
+use crate::trace::{Seized, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table, same_file};
 
 use super::Conduct;
+use nix::errno::Errno;
+use std::os::fd::BorrowedFd;
 
 /// So many threads are asked before the stop whether they are at work or wait in a call, 4 us each.
 const ASKED: usize = 8;
@@ -27,15 +30,18 @@ pub(super) struct Candidate {
     fd_dir: FdDir,
     /// A thread that uses this table.
     table: Tid,
+    /// For chains of calls.
+    end_signal: Option<EndSignal>,
     landmarks: Landmarks,
 }
 
 impl Candidate {
-    /// Chooses while the target still runs.
+    /// Chooses while the target still runs; `chains` if chains of calls are to be run.
     pub(super) fn choose(
         process: &Process,
         table: Tid,
         group: &mut SeizedGroup,
+        chains: bool,
     ) -> Result<Self, AttachError> {
         let (mut waiting, mut busy) = (None, Vec::new());
         for tid in group.threads().iter().map(Seized::tid).take(ASKED) {
@@ -47,7 +53,9 @@ impl Candidate {
         }
         group.spare(busy);
         let landmarks = Landmarks::read(process);
-        Ok(Self { tid: waiting.unwrap_or(table), fd_dir: process.fd_dir(table)?, table, landmarks })
+        let tid = waiting.unwrap_or(table);
+        let end_signal = if chains { end_signal_of(process, tid) } else { None };
+        Ok(Self { tid, fd_dir: process.fd_dir(table)?, table, landmarks, end_signal })
     }
 
     /// Whether the table looked at is the one that a call of `tid` acts on.
@@ -57,11 +65,17 @@ impl Candidate {
     }
 }
 
+/// How a chain of calls in thread `tid` may end; `None` if it can't, or that can't be read.
+fn end_signal_of(process: &Process, tid: Tid) -> Option<EndSignal> {
+    end_signal(&process.status().ok()?, &process.status_of(tid).ok()?)
+}
+
 /// The thread that makes the calls, taken out of its stopped group.
 #[derive(Debug)]
 pub(super) struct Surgeon<'a> {
     remote: Option<Remote<'a>>,
     tid: Tid,
+    end_signal: Option<EndSignal>,
     candidate: &'a Candidate,
 }
 
@@ -87,7 +101,10 @@ impl<'a> Surgeon<'a> {
                 return Err(AttachError::Seccomp { mode: mode?, error });
             }
         }
-        Ok(Self { remote: Some(remote), tid, candidate })
+        let end_signal = candidate
+            .end_signal
+            .and_then(|end| if tid == candidate.tid { Some(end) } else { end_signal_of(process, tid) });
+        Ok(Self { remote: Some(remote), tid, end_signal, candidate })
     }
 
     /// Which file `fd` refers to right now, in the table that the calls will act on.
@@ -98,6 +115,19 @@ impl<'a> Surgeon<'a> {
     /// Whether `fd` is open.
     pub(super) fn is_open(&self, fd: Fd) -> Result<bool, ProcError> {
         Ok(self.candidate.fd_dir.read(fd)?.is_some())
+    }
+
+    /// Whether `own`, a descriptor of fdclose, is the same open file as the target's `fd`.
+    pub(super) fn same_file(&self, own: BorrowedFd<'_>, fd: Fd) -> Result<bool, Errno> {
+        same_file(own, self.candidate.table, fd)
+    }
+
+    /// Closes `fds` in one go, where that can be done.
+    pub(super) fn close_chain(&mut self, fds: &[Fd]) -> Result<ChainEnd, TraceError> {
+        match self.end_signal {
+            Some(end) => self.remote()?.close_chain(fds, end),
+            None => Ok(ChainEnd::NotHere),
+        }
     }
 
     /// To make calls through.

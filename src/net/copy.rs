@@ -33,19 +33,28 @@ impl Copies {
         Some(Self { pidfd })
     }
 
+    /// A copy of descriptor `fd`, if it is the socket `inode`.
+    #[must_use]
+    pub fn copy(&self, fd: Fd, inode: Inode) -> Option<OwnedFd> {
+        self.copy_and_owner(fd, inode).map(|(copy, _)| copy)
+    }
+
     /// What descriptor `fd` is, if it is the socket `inode`. `None` for everything that can't be told this way: a
     /// descriptor that changed, one in a thread's private table, a socket of another family, missing rights.
     /// Queue lengths are not asked for, and are 0.
     #[must_use]
     pub fn describe(&self, fd: Fd, inode: Inode) -> Option<SocketInfo> {
+        let (copy, uid) = self.copy_and_owner(fd, inode)?;
+        describe(copy.as_fd(), inode, uid)
+    }
+
+    fn copy_and_owner(&self, fd: Fd, inode: Inode) -> Option<(OwnedFd, u32)> {
         let copy = sys::pidfd_getfd(self.pidfd.as_fd(), fd).ok()?;
         let stat = fstat(&copy).ok()?;
         // On sockfs fstat asks no file system, so it can't hang as it might on a dead NFS mount; but a descriptor
         // that changed may be such a file. Its number is compared before anything else is asked of it.
-        if stat.st_ino != inode.0 || stat.st_mode & libc::S_IFMT != libc::S_IFSOCK {
-            return None;
-        }
-        describe(copy.as_fd(), inode, stat.st_uid)
+        let is_it = stat.st_ino == inode.0 && stat.st_mode & libc::S_IFMT == libc::S_IFSOCK;
+        is_it.then_some((copy, stat.st_uid))
     }
 }
 

@@ -17,13 +17,14 @@ pub use stop::{Report, Signal, Stop};
 pub use tracee::{Seized, Stopped, Waited};
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::ids::{Pid, RemoteAddr, Tid};
+use crate::ids::{Fd, Pid, RemoteAddr, Tid};
 
 /// Readies a process to be a tracer: SIGCHLD, by which the kernel tells of stops, must neither be ignored nor be
 /// taken by a thread that does not wait for it. Call it before any other thread is started.
@@ -61,6 +62,15 @@ pub fn on_tracer_thread<T: Send>(surgery: impl FnOnce(&Roll) -> T + Send) -> io:
         }
         Ok(tracer.join())
     })
+}
+
+/// Whether descriptor `own_fd` of this process and `fd` of thread `tid` are the same open file (kcmp(2), Linux 3.5): the
+/// surest and cheapest comparison there is.
+///
+/// # Errors
+/// EBADF if `fd` is not open; ENOSYS where the kernel can't tell; ESRCH, EPERM.
+pub fn same_file(own_fd: BorrowedFd<'_>, tid: Tid, fd: Fd) -> Result<bool, Errno> {
+    sys::same_file(own_fd, tid, fd)
 }
 
 /// Whether two threads share one descriptor table (kcmp(2), Linux 3.5, needs CONFIG_KCMP or its predecessor).

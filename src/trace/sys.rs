@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::arch::{NATIVE_REGSET_LEN, Registers};
-use crate::ids::{Pid, RemoteAddr, Tid};
+use crate::ids::{Fd, Pid, RemoteAddr, Tid};
 
 /// ptrace(2) request numbers are unsigned in glibc and signed in musl.
 #[cfg(target_env = "musl")]
@@ -243,6 +243,18 @@ pub(super) fn has_shadow_stack(tid: Tid) -> bool {
     let mut pointer = 0_u64;
     let mut iov = libc::iovec { iov_base: (&raw mut pointer).cast(), iov_len: size_of::<u64>() };
     ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_SHSTK, (&raw mut iov).expose_provenance()).is_ok()
+}
+
+/// Whether descriptor `own_fd` of this process and `fd` of thread `tid` are the same open file (kcmp(2), Linux 3.5).
+pub(super) fn same_file(own_fd: std::os::fd::BorrowedFd<'_>, tid: Tid, fd: Fd) -> Result<bool, Errno> {
+    use std::os::fd::AsRawFd as _;
+    const KCMP_FILE: libc::c_long = 0;
+    // SAFETY: plain numbers. getpid(2) can't fail.
+    let answer = unsafe {
+        let own = libc::getpid();
+        libc::syscall(libc::SYS_kcmp, own, tid.as_raw(), KCMP_FILE, own_fd.as_raw_fd(), fd.as_raw())
+    };
+    Errno::result(answer).map(|order| order == 0)
 }
 
 /// Whether two threads share one descriptor table (kcmp(2), Linux 3.5).

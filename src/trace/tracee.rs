@@ -191,6 +191,21 @@ impl Stopped {
         })
     }
 
+    /// The same for a chain of injected code that began with the stack pointer at `start`: a fault of the thread's own
+    /// can only have been on its way from before the first step.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn is_fault_of_chain(&self, start: RemoteAddr) -> Result<bool, TraceError> {
+        let Stop::SignalDelivery(signal) = self.stop else { return Ok(false) };
+        if ![libc::SIGSEGV, libc::SIGBUS, libc::SIGILL].contains(&signal.as_raw()) {
+            return Ok(false);
+        }
+        let info = answer("PTRACE_GETSIGINFO", self.tid, sys::signal_info(self.tid))?;
+        let registers = self.registers()?;
+        Ok(info.code > 0 && (registers.sp() != start || info.address == registers.ip().0))
+    }
+
     /// Takes the thread's seccomp filters out of force while it is traced, or puts them back
     /// (PTRACE_O_SUSPEND_SECCOMP, Linux 4.3, wants CAP_SYS_ADMIN and no seccomp around fdclose). Only ever set on
     /// a thread while it is stopped: code of the target must not get to run without its filter.

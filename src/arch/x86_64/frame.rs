@@ -35,12 +35,17 @@ pub struct Gadgets {
     pub syscall_ret: RemoteAddr,
     /// `pop %rax; ret`
     pub pop_rax_ret: RemoteAddr,
+    /// `pop %rdi; ret`: only a chain of calls needs it.
+    pub pop_rdi_ret: Option<RemoteAddr>,
 }
 
 /// The bytes of [`Gadgets::syscall_ret`].
 pub const SYSCALL_RET: &[u8] = &[0x0f, 0x05, 0xc3];
 /// The bytes of [`Gadgets::pop_rax_ret`].
 pub const POP_RAX_RET: &[u8] = &[0x58, 0xc3];
+
+/// The bytes of [`Gadgets::pop_rdi_ret`].
+pub const POP_RDI_RET: &[u8] = &[0x5f, 0xc3];
 
 const RT_SIGRETURN: u64 = 15;
 /// Before the frame: the address of `pop %rax; ret`, and what it pops.
@@ -146,7 +151,8 @@ mod tests {
     #[test]
     fn is_laid_out_as_the_kernel_does_it() {
         // The offsets were read off a frame the kernel made (6.18): fpstate pointer aside, they are its ABI.
-        let gadgets = Gadgets { syscall_ret: RemoteAddr(0x111), pop_rax_ret: RemoteAddr(0x222) };
+        let gadgets =
+            Gadgets { syscall_ret: RemoteAddr(0x111), pop_rax_ret: RemoteAddr(0x222), pop_rdi_ret: None };
         let regs = registers(-1, 11);
         let mut xstate = vec![7; 832];
         put(&mut xstate, SW_BYTES, 0xe7);

@@ -1,5 +1,6 @@
 //! x86-64, native.
 
+pub mod chain;
 pub mod frame;
 
 use super::{Abi, Calls, Word, i386};

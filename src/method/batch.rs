@@ -1,0 +1,200 @@
+//! The descriptors of one slice: what can be done about them before the stop, and their turn within it.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::surgeon::Surgeon;
+use super::{Item, ItemOutcome};
+use crate::error::TraceError;
+use crate::ids::Fd;
+use crate::inject::{ChainEnd, fdops};
+use crate::net::Copies;
+use crate::proc::{FdTarget, ProcError};
+
+/// Fewer are closed one at a time: setting a chain up costs about as much as three stops.
+pub(super) const SHORTEST_CHAIN: usize = 4;
+
+/// So many signals may come between the closes of one slice before it goes on one at a time.
+const MOST_INTERRUPTIONS: u32 = 100;
+
+/// The descriptors of one slice.
+///
+/// Of each socket a copy is taken before the stop. It is what the descriptor is compared with in the stop, which is
+/// surer and five times cheaper than reading its link. And it keeps the connection alive: the target's own close is
+/// a mere decrement, and the expensive end of the connection comes when the copy is dropped, while the target runs.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    items: &'a [Item],
+    copies: Vec<Option<OwnedFd>>,
+}
+
+impl<'a> Batch<'a> {
+    /// Readies `items`. Where copies can't be had (Linux 5.6), all is done without.
+    pub(super) fn prepare(copies: Option<&Copies>, items: &'a [Item]) -> Self {
+        let copy = |item: &Item| match item.expected.target {
+            FdTarget::Socket(inode) => copies?.copy(item.fd, inode),
+            _ => None,
+        };
+        // A single one is compared by its link: a copy would cost more than it saves.
+        let worth_it = items.len() >= SHORTEST_CHAIN;
+        Self { items, copies: items.iter().map(|item| if worth_it { copy(item) } else { None }).collect() }
+    }
+
+    /// Closes as many as fit until `end_at`, at least one; how many have had their turn.
+    pub(super) fn close(
+        &self,
+        surgeon: &mut Surgeon<'_>,
+        outcomes: &mut [ItemOutcome],
+        end_at: Instant,
+    ) -> (usize, Result<(), TraceError>) {
+        if self.items.len() < SHORTEST_CHAIN {
+            return self.one_by_one(surgeon, outcomes, 0, end_at);
+        }
+        let (looked_at, mut to_close) = self.look(surgeon, outcomes, end_at);
+        let mut interruptions = 0;
+        while to_close.len() >= SHORTEST_CHAIN && interruptions < MOST_INTERRUPTIONS {
+            let fds: Vec<Fd> = to_close.iter().filter_map(|index| Some(self.items.get(*index)?.fd)).collect();
+            let end = match surgeon.close_chain(&fds) {
+                Ok(end) => end,
+                Err(error) => return (looked_at, Err(error)),
+            };
+            // What the chain has done is seen, not assumed. With everything stopped, what is not open was closed.
+            to_close.retain(|index| match self.is_open(surgeon, *index) {
+                Some(Ok(false)) => {
+                    settle(outcomes, *index, ItemOutcome::Done(None));
+                    false
+                }
+                Some(Ok(true)) | None => true,
+                Some(Err(error)) => {
+                    settle(outcomes, *index, ItemOutcome::Failed(format!("closed, but not seen: {error}")));
+                    false
+                }
+            });
+            match end {
+                // What the chain left open is tried alone: it will have its own answer.
+                ChainEnd::Through | ChainEnd::NotHere => break,
+                ChainEnd::Interrupted => interruptions += 1,
+            }
+        }
+        for index in to_close {
+            let Some(item) = self.items.get(index) else { continue };
+            match close_one(surgeon, item) {
+                Ok(outcome) => settle(outcomes, index, outcome),
+                Err(error) => return (looked_at, Err(error)),
+            }
+        }
+        (looked_at, Ok(()))
+    }
+
+    /// Whether an item's descriptor is open, by the cheapest way there is.
+    fn is_open(&self, surgeon: &Surgeon<'_>, index: usize) -> Option<Result<bool, ProcError>> {
+        let item = self.items.get(index)?;
+        if let Some(copy) = self.copies.get(index)?
+            && let Err(Errno::EBADF) = surgeon.same_file(copy.as_fd(), item.fd)
+        {
+            return Some(Ok(false));
+        }
+        Some(surgeon.is_open(item.fd))
+    }
+
+    /// Looks at each in turn while time allows; how many were looked at, and which of them are to be closed.
+    fn look(
+        &self,
+        surgeon: &Surgeon<'_>,
+        outcomes: &mut [ItemOutcome],
+        end_at: Instant,
+    ) -> (usize, Vec<usize>) {
+        let mut to_close = Vec::with_capacity(self.items.len());
+        for (index, (item, copy)) in self.items.iter().zip(&self.copies).enumerate() {
+            match surgeon.compare(item, copy.as_ref()) {
+                Ok(Comparison::Same) => to_close.push(index),
+                Ok(Comparison::Gone) => settle(outcomes, index, ItemOutcome::Gone),
+                Ok(Comparison::Changed) => settle(outcomes, index, ItemOutcome::Changed),
+                Err(error) => settle(outcomes, index, ItemOutcome::Failed(error.to_string())),
+            }
+            // Closing takes no longer than looking: half of the time is for each.
+            if index % 16 == 15 && Instant::now() >= end_at {
+                return (index + 1, to_close);
+            }
+        }
+        (self.items.len(), to_close)
+    }
+
+    fn one_by_one(
+        &self,
+        surgeon: &mut Surgeon<'_>,
+        outcomes: &mut [ItemOutcome],
+        from: usize,
+        end_at: Instant,
+    ) -> (usize, Result<(), TraceError>) {
+        for (index, item) in self.items.iter().enumerate().skip(from) {
+            match close_one(surgeon, item) {
+                Ok(outcome) => settle(outcomes, index, outcome),
+                Err(error) => return (index, Err(error)),
+            }
+            if Instant::now() >= end_at {
+                return (index + 1, Ok(()));
+            }
+        }
+        (self.items.len(), Ok(()))
+    }
+}
+
+fn settle(outcomes: &mut [ItemOutcome], index: usize, outcome: ItemOutcome) {
+    if let Some(place) = outcomes.get_mut(index) {
+        *place = outcome;
+    }
+}
+
+/// What a descriptor is, held against what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    /// The same file.
+    Same,
+    /// Another one.
+    Changed,
+    /// Not open.
+    Gone,
+}
+
+/// The promise of the right descriptor or none: same stop, same table as the close right below.
+fn close_one(surgeon: &mut Surgeon<'_>, item: &Item) -> Result<ItemOutcome, TraceError> {
+    let compared: Result<Comparison, ProcError> = surgeon.compare(item, None);
+    match compared {
+        Ok(Comparison::Gone) => return Ok(ItemOutcome::Gone),
+        Ok(Comparison::Changed) => return Ok(ItemOutcome::Changed),
+        Err(error) => return Ok(ItemOutcome::Failed(error.to_string())),
+        Ok(Comparison::Same) => {}
+    }
+    let answer: Result<(), Errno> = fdops::close(surgeon.remote()?, item.fd)?;
+    // The kernel frees the number before it answers, and answers an error if flushing failed. Whether it did is seen,
+    // not believed: a seccomp filter can answer in its place.
+    Ok(match (surgeon.is_open(item.fd), answer) {
+        (Ok(false), answer) => ItemOutcome::Done(answer.err()),
+        (Ok(true), Ok(())) => ItemOutcome::Failed("close succeeded, but the descriptor is still open".into()),
+        (Ok(true), Err(errno)) => ItemOutcome::Failed(format!("close in the target: {}", errno.desc())),
+        (Err(error), _) => ItemOutcome::Failed(format!("closed, but not seen: {error}")),
+    })
+}
+
+impl Surgeon<'_> {
+    /// What the item's descriptor is now, in the table that the calls act on.
+    fn compare(&self, item: &Item, copy: Option<&OwnedFd>) -> Result<Comparison, ProcError> {
+        if let Some(copy) = copy {
+            match self.same_file(copy.as_fd(), item.fd) {
+                Ok(true) => return Ok(Comparison::Same),
+                Ok(false) => return Ok(Comparison::Changed),
+                Err(Errno::EBADF) => return Ok(Comparison::Gone),
+                // A kernel without kcmp: the link tells.
+                Err(_) => {}
+            }
+        }
+        Ok(match self.look(item.fd)? {
+            None => Comparison::Gone,
+            Some(now) if now != item.expected => Comparison::Changed,
+            Some(_) => Comparison::Same,
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! Thousands of descriptors at once, in slices with the target running in between.
+
+mod common;
+
+use common::evidence;
+use common::{Before, Victim, fdclose};
+
+/// The one process of the document.
+fn process(document: &serde_json::Value) -> &serde_json::Value {
+    let processes = document["processes"].as_array().expect("a list");
+    assert_eq!(processes.len(), 1, "{document:#}");
+    &processes[0]
+}
+
+#[test]
+fn two_thousand_leaks_go_and_nothing_else() {
+    let mut victim = Victim::spawn("close_wait", &["--count", "2000"]);
+    let fds: Vec<i32> = victim.list("fds");
+    let before = Before::of(victim.pid());
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--state", "close-wait", "--yes", "--json"]).exits(0);
+    before.assert_lost_only(&fds);
+    let document = run.json();
+    assert_eq!(document["summary"]["done"], 2000);
+    let stops = process(&document)["stops"].as_u64().expect("a number");
+    assert!((2..500).contains(&stops), "in slices, but not one by one: {stops}");
+    assert_eq!(victim.ask("check"), "open=0");
+    victim.serves();
+}
+
+#[test]
+fn every_other_one_goes_and_the_rest_stays() {
+    let mut victim = Victim::spawn("close_wait", &["--count", "600"]);
+    let fds: Vec<i32> = victim.list("fds");
+    let odd: Vec<i32> = fds.iter().copied().filter(|fd| fd % 2 == 1).collect();
+    let list = odd.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let before = Before::of(victim.pid());
+    fdclose(&["--pid", &victim.pid_arg(), "--fd", &list]).exits(0);
+    before.assert_lost_only(&odd);
+    assert_eq!(victim.ask("check"), format!("open={}", fds.len() - odd.len()));
+    victim.serves();
+}
+
+#[test]
+fn a_tiny_longest_pause_means_many_small_slices() {
+    let victim = Victim::spawn("close_wait", &["--count", "60"]);
+    let before = Before::of(victim.pid());
+    let run = fdclose(&[
+        "--pid",
+        &victim.pid_arg(),
+        "--state",
+        "close-wait",
+        "--yes",
+        "--json",
+        "--max-pause",
+        "10us",
+    ])
+    .exits(0);
+    before.assert_lost_only(&victim.list("fds"));
+    assert!(process(&run.json())["stops"].as_u64() >= Some(20), "{run:#?}");
+    victim.serves();
+}
+
+#[test]
+fn a_busy_process_loses_a_whole_batch_without_a_slip() {
+    let mut victim = Victim::spawn("busy", &["--threads", "8"]);
+    for _ in 0..5 {
+        let leaks: Vec<(i32, u64)> = (0..40).map(|_| victim.leak("leak socket")).collect();
+        let inodes = leaks.iter().map(|(_, inode)| inode.to_string()).collect::<Vec<_>>().join(",");
+        fdclose(&["--pid", &victim.pid_arg(), "--inode", &inodes]).exits(0);
+        for (_, inode) in leaks {
+            assert_eq!(evidence::numbers_of(victim.pid(), inode), [0_i32; 0]);
+        }
+        victim.ask("check");
+        victim.serves();
+    }
+}
