@@ -27,19 +27,22 @@
 //! named ([`selectors::Selectors::is_exact`]), nobody is asked.
 //!
 //! **Doing it.** [`apply::apply`] hands the descriptors, as [`method::Item`]s with what each must still refer to, to
-//! [`method::close::close`], process by process. That runs on a thread made for it ([`trace::on_tracer_thread`]): the
-//! kernel takes ptrace requests from the attaching thread alone, and when that thread ends, however it ends, it
-//! detaches whatever is still traced.
+//! [`method::close::close`], process by process. Until the report is out, signals to fdclose are held back
+//! ([`trace::signals::Held`]). The work is done on a thread made for it ([`trace::on_tracer_thread`]): the kernel takes
+//! ptrace requests from the attaching thread alone, and when that thread ends, however it ends, it detaches whatever
+//! is still traced.
 //!
 //! 1. [`trace::SeizedGroup::seize`] attaches to every thread and stops none; it lists them again until none is new.
 //!    From here on the pid can't be reused, and the open directory is asked once more whether it is still the same
-//!    process. What can be read before the stop (a thread that waits in a call, its seccomp mode, a call
-//!    instruction) is read now.
+//!    process. What can be read before the stop (which threads wait in a call, what the target's memory has to
+//!    offer: [`inject::Landmarks`]) is read now.
 //! 2. [`trace::SeizedGroup::stop`] interrupts every thread, those at work last, and waits, with a deadline, until
 //!    each is in a PTRACE_EVENT_STOP. [`inject::restart::hide_interruption`] is done to each at once: a call that
 //!    would show the stop as EINTR is made to go on.
-//! 3. One thread is taken out, best one that waits in a call, never one inside a restartable sequence
-//!    ([`inject::rseq`]). An [`inject::Site`] is a call instruction found in the target; none is ever written.
+//! 3. One thread that uses the descriptor table in question is taken out, best one that waits in a call, never one
+//!    inside a restartable sequence ([`inject::rseq`]). An [`inject::Site`] is a call instruction found in the target;
+//!    none is ever written. A lifeline is laid below the thread's stack, by which it gets its own state back if
+//!    fdclose dies during the call (`inject/lifeline.rs`).
 //! 4. The descriptor is read again. It is not what was selected: [`method::ItemOutcome::Changed`]. It is: the thread
 //!    runs close(2) by [`inject::fdops::close`]. [`inject::Remote`] saves its registers, moves the call into them
 //!    ([`arch::Registers::load_call`]), goes to the syscall-entry-stop and the syscall-exit-stop, reads the result,
@@ -54,7 +57,7 @@
 //!
 //! **Telling it.** The [`report::ActionReport`] is what `--json` prints. [`output`] makes sentences and tables of it
 //! for people, and everything that came from a target passes through [`output::sanitize`]. [`exit::Exit`] is the
-//! status; it follows from the report alone.
+//! status that follows from the report.
 //!
 //! When something fails on the way, the kernel's bare answer becomes a reason: [`trace::refusal::Refusal`] finds out
 //! which of a dozen rules made ptrace(2) say EPERM, and [`error::AttachError::hint`] says what to do about it.
