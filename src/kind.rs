@@ -28,7 +28,7 @@ kinds! {
     Tcp = "tcp", "A TCP socket, v4 or v6.";
     Udp = "udp", "A UDP socket, v4 or v6.";
     Unix = "unix", "A Unix-domain socket.";
-    Socket = "socket", "A socket of any other family, or one the tables do not list.";
+    Socket = "socket", "A socket of any other family, or one the tables do not list. As a selector: every socket.";
     Pipe = "pipe", "An unnamed pipe.";
     File = "file", "Anything with a path: a file, directory, device or FIFO.";
     Memfd = "memfd", "Memory made by `memfd_create`.";

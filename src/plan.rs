@@ -1,10 +1,9 @@
-//! Matches to a plan. [`plan`] is pure: `--dry-run` shows what it gives, and nothing more is decided afterwards.
+//! Matches to a plan. Pure: `--dry-run` shows what this gives, and nothing more is decided afterwards.
 
 use std::fmt;
 
 use crate::ids::Pid;
 use crate::net::TcpState;
-use crate::proc::Procfs;
 use crate::survey::{Match, Survey};
 
 /// Why a descriptor is not touched without `--force`.
@@ -60,22 +59,6 @@ pub struct OwnFacts {
     pub pid: Option<Pid>,
     /// Its parent, that one's parent, and so on.
     pub ancestors: Vec<Pid>,
-}
-
-impl OwnFacts {
-    /// Reads them. A parent outside of this pid namespace is not seen, and can't be named either.
-    #[must_use]
-    pub fn gather(procfs: &Procfs) -> Self {
-        let pid = Pid::new(std::process::id().cast_signed());
-        let parent = |pid: Pid| procfs.open_listed(pid).ok()?.status().ok()?.ppid;
-        let mut ancestors: Vec<Pid> = Vec::new();
-        let mut next = pid.and_then(parent);
-        while let Some(ancestor) = next.filter(|ancestor| !ancestors.contains(ancestor)) {
-            ancestors.push(ancestor);
-            next = parent(ancestor);
-        }
-        Self { pid, ancestors }
-    }
 }
 
 /// One process's share of the plan.

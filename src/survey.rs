@@ -180,19 +180,27 @@ impl Survey {
         let Found { subject, matches } = found;
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
-        let asked = match detail {
+        let mut known = match detail {
             Detail::Ends if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject, &sockets, tables),
             _ => HashMap::new(),
         };
-        let unknown: Vec<Inode> =
-            sockets.iter().map(|(_, inode)| *inode).filter(|inode| !asked.contains_key(inode)).collect();
-        let table = tables.with(&subject, &unknown);
+        let rest = |known: &HashMap<Inode, SocketInfo>| -> Vec<(Fd, Inode)> {
+            sockets.iter().copied().filter(|(_, inode)| !known.contains_key(inode)).collect()
+        };
+        let unknown: Vec<Inode> = rest(&known).into_iter().map(|(_, inode)| inode).collect();
+        if let Some(table) = tables.with(&subject, &unknown) {
+            known.extend(unknown.iter().filter_map(|inode| Some((*inode, table.get(*inode)?.clone()))));
+        }
+        if detail == Detail::All {
+            // A socket that is in no table, such as one that `ss --kill` has ended, still tells of itself.
+            let mut nowhere = rest(&known);
+            nowhere.truncate(ASK_ONE_BY_ONE);
+            known.extend(ask(&subject, &nowhere, tables));
+        }
         let index = self.subjects.len();
         let before = self.matches.len();
         for (fd, identity, verdict) in matches {
-            let socket = socket_inode(&identity)
-                .and_then(|inode| asked.get(&inode).or_else(|| table?.get(inode)))
-                .cloned();
+            let socket = socket_inode(&identity).and_then(|inode| known.get(&inode)).cloned();
             if verdict == Verdict::Yes || select::by_socket(selectors, &facts(socket.as_ref())) {
                 self.matches.push(Match { subject: index, fd, identity, socket });
             }

@@ -44,7 +44,7 @@ pub(super) struct Raw {
     conduct: RawConduct,
     #[command(flatten)]
     output: RawOutput,
-    /// Show more; twice for what is done step by step
+    /// Show every row, however many
     #[arg(short, long, global = true, help_heading = "Output", action = ArgAction::Count)]
     verbose: u8,
     /// When to use colour: auto, always or never
@@ -151,7 +151,7 @@ struct RawSelectors {
     comm: Vec<Comm>,
     /// This kind: tcp, udp, unix, pipe, file, eventfd, ..., any
     ///
-    /// Accepted: tcp, udp, unix, socket (any other), pipe, file, memfd, eventfd, epoll, timerfd,
+    /// Accepted: tcp, udp, unix, socket (every socket), pipe, file, memfd, eventfd, epoll, timerfd,
     /// signalfd, inotify, fanotify, io_uring, pidfd, userfaultfd, bpf, perf_event, namespace, anon (any
     /// other without a path), any.
     #[arg(long, value_name = "KIND", action = ArgAction::Append, value_delimiter = ',')]

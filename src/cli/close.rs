@@ -4,11 +4,12 @@ use std::io::{self, BufReader};
 
 use anyhow::Context as _;
 
-use super::look::report_unreadable;
+use super::look::{report_nothing, report_unreadable};
 use super::terminal::Terminal;
 use super::{Action, Method};
 use crate::apply;
 use crate::exit::Exit;
+use crate::ids::Pid;
 use crate::method;
 use crate::output::{confirm, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
@@ -31,11 +32,11 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
                 .result(|_, out| json::write(&ActionReport::close(conduct.dry_run, vec![], vec![]), out))?;
         }
         if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
-            terminal.error("nothing matched", Some("fdclose list shows what is there"))?;
+            report_nothing(terminal, selectors)?;
         }
         return Ok(if_nothing);
     }
-    let plan = plan::plan(&survey, &OwnFacts::gather(procfs), conduct.force);
+    let plan = plan::plan(&survey, &own_facts(procfs), conduct.force);
     let (report, _held) = if conduct.dry_run || plan.is_empty() {
         (apply::preview(&survey, &plan, conduct.dry_run), None)
     } else {
@@ -65,12 +66,26 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
     })
 }
 
+/// What the plan must know of this process. A parent outside of this pid namespace is not seen, and can't be named
+/// either.
+fn own_facts(procfs: &Procfs) -> OwnFacts {
+    let pid = Pid::new(std::process::id().cast_signed());
+    let mut ancestors: Vec<Pid> = Vec::new();
+    let mut next = pid.and_then(|pid| procfs.parent_of(pid));
+    while let Some(ancestor) = next.filter(|ancestor| !ancestors.contains(ancestor)) {
+        ancestors.push(ancestor);
+        next = procfs.parent_of(ancestor);
+    }
+    OwnFacts { pid, ancestors }
+}
+
 /// Shows what a broad selection matched and asks; without a terminal, says what to do instead.
 fn agree(terminal: &Terminal, survey: &Survey, plan: &Plan) -> anyhow::Result<bool> {
     let (descriptors, processes) = (plan.len(), plan.processes.len());
     if !terminal.can_ask() {
         terminal.error(
-            &format!("this selection is broad (it matches {descriptors} descriptors) and there is no terminal to ask on; nothing was touched"),
+            &format!("this selection is broad (it matches {descriptors} descriptors of {processes} processes), and there is no terminal \
+                 to ask on; nothing was touched"),
             Some("look at it with --dry-run, then give --yes"),
         )?;
         return Ok(false);

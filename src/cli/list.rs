@@ -1,7 +1,7 @@
 //! `list`: what is there, and who holds it.
 
 use super::List;
-use super::look::report_unreadable;
+use super::look::{report_nothing, report_unreadable};
 use super::terminal::Terminal;
 use crate::exit::Exit;
 use crate::kind::Kind;
@@ -24,6 +24,9 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<
         if list.output.json {
             return json::write(&report, out);
         }
+        if list.output.quiet {
+            return Ok(());
+        }
         let rows: Vec<table::Row<'_>> = report.fds.iter().map(table::Row::from).collect();
         table::write(&rows, layout, out)
     })?;
@@ -31,7 +34,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<
         return Ok(Exit::of_listing(report.fds.len()));
     }
     if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
-        terminal.error("nothing matched", None)?;
+        report_nothing(terminal, &selectors)?;
     }
     Ok(if_nothing)
 }

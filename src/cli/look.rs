@@ -5,7 +5,7 @@ use std::io;
 use super::terminal::Terminal;
 use crate::error::AttachError;
 use crate::exit::Exit;
-use crate::ids::Pid;
+use crate::ids::{Inode, Pid};
 use crate::proc::{ProcError, Procfs};
 use crate::selectors::Selectors;
 use crate::survey::Survey;
@@ -23,11 +23,17 @@ pub(super) fn report_unreadable(
     survey: &Survey,
 ) -> io::Result<Exit> {
     if selectors.pids.is_empty() {
-        let hidden = survey.unreadable.len();
-        if hidden > 0 {
-            let what = if hidden == 1 { "1 process".to_owned() } else { format!("{hidden} processes") };
-            let more = if nix::unistd::geteuid().is_root() { "" } else { "; root sees more" };
-            terminal.note(&format!("{what} could not be looked into, for lack of permission{more}"))?;
+        let more = if nix::unistd::geteuid().is_root() { "" } else { "; root sees more" };
+        match survey.unreadable.as_slice() {
+            [] => {}
+            [(pid, _)] => {
+                terminal
+                    .note(&format!("process {pid} could not be looked into, for lack of permission{more}"))?;
+            }
+            several => terminal.note(&format!(
+                "{} processes could not be looked into, for lack of permission{more}",
+                several.len()
+            ))?,
         }
         return Ok(Exit::NothingMatched);
     }
@@ -51,6 +57,29 @@ pub(super) fn report_unreadable(
         terminal.error(&format!("can't look into process {pid}: {why}"), hint.as_deref())?;
     }
     Ok(exit)
+}
+
+/// Says that nothing matched, and what did not.
+///
+/// # Errors
+/// A failure of standard error.
+pub(super) fn report_nothing(terminal: &Terminal, selectors: &Selectors) -> io::Result<()> {
+    let numbers = |inodes: &[Inode]| inodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let ranges = selectors.fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match selectors.pids.as_slice() {
+        [pid] => {
+            let what = match (selectors.inodes.as_slice(), ranges.as_str()) {
+                ([], "") => format!("nothing of process {pid} matched"),
+                ([], fds) => format!("process {pid} has no such descriptor open: {fds}"),
+                (inodes, "") => format!("process {pid} has no descriptor to inode {}", numbers(inodes)),
+                (inodes, fds) => {
+                    format!("descriptor {fds} of process {pid} is not inode {}", numbers(inodes))
+                }
+            };
+            terminal.error(&what, Some(&format!("fdclose list --pid {pid} shows what it has")))
+        }
+        _ => terminal.error("nothing matched", Some("fdclose list --kind any shows what is there")),
+    }
 }
 
 /// Why a process that is there has no descriptors at all, if that is so.

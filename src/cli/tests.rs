@@ -118,7 +118,6 @@ fn one_line_for_everything_wrong() {
         "--pid 5,",
         "--pid 99999999999",
         "--inode 0",
-        "--inode socket:[5]",
         "--fd 9-7",
         "--fd -1",
         "--fd 2147483648",

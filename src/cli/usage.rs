@@ -130,6 +130,10 @@ fn condensed(err: &clap::Error) -> String {
 fn stray(word: &str) -> String {
     let way_out = if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()) {
         format!("a process is named with --pid {}", bounded(word.as_bytes(), QUOTE_WIDTH))
+    } else if word == "help" {
+        "fdclose --help is what you want".to_owned()
+    } else if ["close", "kill", "rm", "end"].contains(&word) {
+        "to close is what fdclose does without a command: fdclose --pid ... --inode ...".to_owned()
     } else {
         "commands: list, demo".to_owned()
     };

@@ -86,11 +86,28 @@ pub(super) fn accepted(option: &str) -> Option<String> {
 }
 
 pub(super) fn pid() -> Value<Pid> {
-    Value::new(|value| digits(value).parse().map_err(|_| "is no process id".into()))
+    Value::new(|value| {
+        digits(value).parse().map_err(|_| {
+            // People type what they know the process by.
+            let name = value.as_bytes();
+            if name.first().is_some_and(u8::is_ascii_alphabetic) && Comm::new(name).is_ok() {
+                "is no process id (a name goes with --comm)".into()
+            } else {
+                "is no process id".into()
+            }
+        })
+    })
 }
 
 pub(super) fn inode() -> Value<Inode> {
-    Value::new(|value| digits(value).parse().map_err(|_| "is no inode".into()))
+    Value::new(|value| {
+        // As /proc shows it, and as it is pasted.
+        let bare = ["socket:[", "pipe:["]
+            .into_iter()
+            .find_map(|start| text(value).strip_prefix(start)?.strip_suffix(']'))
+            .map_or(value, OsStr::new);
+        digits(bare).parse().map_err(|_| "is no inode".into())
+    })
 }
 
 pub(super) fn fd() -> Value<FdRange> {
@@ -129,14 +146,14 @@ pub(super) fn comm() -> Value<Comm> {
 pub(super) fn max_pause() -> Value<Duration> {
     Value::new(|value| {
         let bounds = Duration::from_micros(1)..=Duration::from_secs(60);
-        duration(value, &bounds).ok_or("is no pause".into())
+        duration(value, &bounds).ok_or_else(|| no_duration(value, "is no pause"))
     })
 }
 
 pub(super) fn timeout() -> Value<Duration> {
     Value::new(|value| {
         let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);
-        duration(value, &bounds).ok_or("is no timeout".into())
+        duration(value, &bounds).ok_or_else(|| no_duration(value, "is no timeout"))
     })
 }
 
@@ -160,6 +177,11 @@ const STATES: [&str; 12] = [
     "closing",
     "new-syn-recv",
 ];
+
+/// What is wrong with a time: most often that its unit is missing.
+fn no_duration(value: &OsStr, otherwise: &'static str) -> Reason {
+    if digits(value).is_empty() { otherwise.into() } else { "has no unit, such as s or ms".into() }
+}
 
 fn duration(value: &OsStr, bounds: &RangeInclusive<Duration>) -> Option<Duration> {
     humantime::parse_duration(text(value)).ok().filter(|time| bounds.contains(time))

@@ -4,13 +4,14 @@ use super::gadget::{self, Site};
 use crate::arch::{self, frame};
 use crate::ids::{Pid, RemoteAddr};
 use crate::proc::{Mapping, Process};
+use crate::trace::read_memory;
 
 /// Executable memory is read in pieces of this size until the gadgets are found. In glibc they are found in the
 /// first few.
-const PIECE: u64 = 64 * 1024;
+const PIECE: usize = 32 * 1024;
 
 /// So much of the target's code is searched at the most.
-const SEARCH_LIMIT: u64 = 8 * 1024 * 1024;
+const SEARCH_LIMIT: usize = 8 * 1024 * 1024;
 
 /// The guard below a thread's stack is not larger than this. A larger stretch of forbidden memory is a reservation,
 /// such as the Go runtime makes for its heap; what lies above it is no stack.
@@ -75,37 +76,55 @@ fn is_anonymous_memory(map: &Mapping) -> bool {
     map.inode == 0 && map.name.is_empty() && !map.shared && !map.executable
 }
 
-/// `syscall; ret` and `pop %rax; ret` in files mapped for execution, the C library first: it has both.
+/// The gadgets, in files mapped for execution. The dynamic linker of glibc is small and has `syscall; ret` near its
+/// start, the C library has the others near its own.
 fn find_gadgets(pid: Pid, maps: &[Mapping]) -> Option<frame::Gadgets> {
     let mut files: Vec<&Mapping> =
         maps.iter().filter(|map| map.executable && map.readable && !map.writable && map.inode != 0).collect();
-    files.sort_by_key(|map| !is_libc(&map.name));
-    let (mut syscall_ret, mut pop_rax_ret, mut pop_rdi_ret) = (None, None, None);
-    let mut left = SEARCH_LIMIT;
-    for map in files {
-        let mut at = map.start.0;
-        while at < map.end.0 && left > 0 {
-            let len = PIECE.min(map.end.0 - at);
-            let piece = gadget::read_bytes(pid, at, len)?;
-            let find = |bytes| gadget::find_bytes(&piece, bytes).map(|offset| RemoteAddr(at + offset as u64));
-            syscall_ret = syscall_ret.or_else(|| find(frame::SYSCALL_RET));
-            pop_rax_ret = pop_rax_ret.or_else(|| find(frame::POP_RAX_RET));
-            pop_rdi_ret = pop_rdi_ret.or_else(|| find(frame::POP_RDI_RET));
-            if let (Some(syscall_ret), Some(pop_rax_ret)) = (syscall_ret, pop_rax_ret) {
-                // That one is everywhere: where these two are and it is not, it is done without.
-                return Some(frame::Gadgets { syscall_ret, pop_rax_ret, pop_rdi_ret });
-            }
-            // The next piece overlaps, so that what lies across the border is found.
-            at += if len == PIECE { PIECE - 4 } else { len };
-            left = left.saturating_sub(len);
-        }
-    }
-    None
+    let mut search = Search { pid, left: SEARCH_LIMIT, piece: vec![0; PIECE] };
+    files.sort_by_key(|map| (!is_named(&map.name, LINKERS), !is_named(&map.name, LIBRARIES)));
+    let syscall_ret = search.find(&files, frame::SYSCALL_RET)?;
+    files.sort_by_key(|map| !is_named(&map.name, LIBRARIES));
+    let pop_rax_ret = search.find(&files, frame::POP_RAX_RET)?;
+    Some(frame::Gadgets { syscall_ret, pop_rax_ret, pop_rdi_ret: search.find(&files, frame::POP_RDI_RET) })
 }
 
-fn is_libc(path: &[u8]) -> bool {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    name.starts_with(b"libc.so") || name.starts_with(b"libc-") || name.starts_with(b"ld-musl")
+const LINKERS: &[&[u8]] = &[b"ld-linux"];
+const LIBRARIES: &[&[u8]] = &[b"libc.so", b"libc-", b"ld-musl"];
+
+fn is_named(path: &[u8], names: &[&[u8]]) -> bool {
+    let file = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    names.iter().any(|name| file.starts_with(name))
+}
+
+/// A search through executable memory, so many bytes of it.
+struct Search {
+    pid: Pid,
+    left: usize,
+    piece: Vec<u8>,
+}
+
+impl Search {
+    fn find(&mut self, files: &[&Mapping], bytes: &[u8]) -> Option<RemoteAddr> {
+        files.iter().find_map(|map| self.find_in(map, bytes))
+    }
+
+    fn find_in(&mut self, map: &Mapping, bytes: &[u8]) -> Option<RemoteAddr> {
+        let mut at = map.start;
+        while at < map.end && self.left > 0 {
+            let len = usize::try_from(map.end.0 - at.0).map_or(PIECE, |rest| rest.min(PIECE));
+            let piece = self.piece.get_mut(..len)?;
+            let got = read_memory(self.pid, at, piece).ok()?;
+            if let Some(offset) = gadget::find_bytes(piece.get(..got)?, bytes) {
+                return at.checked_add(offset as u64);
+            }
+            self.left = self.left.saturating_sub(len);
+            // The next piece overlaps, so that what lies across the border is found.
+            let step = if len == PIECE { PIECE - bytes.len() + 1 } else { len };
+            at = at.checked_add(step as u64)?;
+        }
+        None
+    }
 }
 
 #[cfg(test)]

@@ -102,6 +102,16 @@ impl Procfs {
         }
     }
 
+    /// The parent of a process; `None` if it has none here, or can't be read. One file, read once: the chain of our own
+    /// ancestors is walked at each run.
+    #[must_use]
+    pub fn parent_of(&self, pid: Pid) -> Option<Pid> {
+        let mut file = std::fs::File::open(self.path(pid).join("stat")).ok()?;
+        let mut text = [0; 2048];
+        let len = std::io::Read::read(&mut file, &mut text).ok()?;
+        super::Stat::parse(text.get(..len)?).ok()?.ppid
+    }
+
     /// `sys/kernel/yama/ptrace_scope` (ptrace(2)); `None` where the kernel has no Yama.
     #[must_use]
     pub fn yama_scope(&self) -> Option<u8> {

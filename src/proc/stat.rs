@@ -2,6 +2,7 @@
 
 use super::error::Malformed;
 use super::text::{decimal, words};
+use crate::ids::Pid;
 
 /// PF_KTHREAD of include/linux/sched.h; unchanged since 2.6.27.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -11,6 +12,8 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 pub struct Stat {
     /// The state letter, as in [`Status::state`](super::Status::state).
     pub state: char,
+    /// Its parent; `None` if it has none, or none in this pid namespace (field 4).
+    pub ppid: Option<Pid>,
     /// The kernel's flags word (field 9).
     pub flags: u32,
     /// When it was started, in clock ticks after boot (field 22; `sysconf(_SC_CLK_TCK)` ticks a second).
@@ -32,11 +35,12 @@ impl Stat {
             Some([letter]) if letter.is_ascii_alphabetic() => char::from(*letter),
             _ => return Err(Malformed("no state in stat")),
         };
-        // Fields 4 to 8 lie between.
-        let flags = fields.nth(5).and_then(decimal).ok_or(Malformed("no flags in stat"))?;
+        let ppid = fields.next().and_then(decimal).and_then(Pid::new);
+        // Fields 5 to 8 lie between.
+        let flags = fields.nth(4).and_then(decimal).ok_or(Malformed("no flags in stat"))?;
         // Fields 10 to 21 lie between.
         let start_time = fields.nth(12).and_then(decimal).ok_or(Malformed("no start time in stat"))?;
-        Ok(Self { state, flags, start_time })
+        Ok(Self { state, ppid, flags, start_time })
     }
 
     /// Whether it has ended and only waits to be reaped (`Z`), or is ending (`X`, `x`).
@@ -75,7 +79,11 @@ mod tests {
             [&b"nginx"[..], b"", b"a) R 1 2 3 4 5 6 7", b"(sd-pam)", b"a\nb) Z", b"\xff\xfe", b" ) ) ", b"))"]
         {
             let stat = Stat::parse(&named(name)).unwrap();
-            assert_eq!(stat, Stat { state: 'S', flags: 4_194_560, start_time: 987_654 }, "{name:?}");
+            assert_eq!(
+                stat,
+                Stat { state: 'S', ppid: Pid::new(1), flags: 4_194_560, start_time: 987_654 },
+                "{name:?}"
+            );
             assert!(!stat.is_dead() && !stat.is_kernel_thread());
         }
     }

@@ -141,7 +141,9 @@ impl Refusal {
                 "run fdclose as root on the host, or inside the container or user namespace of the target".into()
             }
             Self::NotDumpable | Self::MoreCapable => {
-                "run fdclose as root, or with CAP_SYS_PTRACE (setcap cap_sys_ptrace+ep on the fdclose binary)".into()
+                "run fdclose as root, or give its file the capabilities: setcap cap_sys_ptrace,cap_dac_read_search+ep \
+                 fdclose"
+                    .into()
             }
             Self::Yama(1) => {
                 "run fdclose as root, or allow it until the next boot: sysctl kernel.yama.ptrace_scope=0".into()
