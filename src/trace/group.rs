@@ -18,6 +18,11 @@ use crate::proc::Process;
 const FIRST_BREATHER: Duration = Duration::from_millis(1);
 const LONGEST_BREATHER: Duration = Duration::from_millis(100);
 
+/// A thread at work on a busy machine may have to wait for a processor before it can stop: the first try lasts at least
+/// so long, and later ones longer, up to this unless more was asked for.
+const LEAST_PATIENCE: Duration = Duration::from_millis(1);
+const MOST_PATIENCE: Duration = Duration::from_millis(50);
+
 /// What is done to each thread as soon as it is stopped, before anything can let it go again.
 pub type OnStop<'a> = &'a mut dyn FnMut(&mut Stopped) -> Result<(), TraceError>;
 
@@ -120,6 +125,7 @@ impl SeizedGroup {
         on_stop: OnStop<'_>,
     ) -> Result<StoppedGroup, AttachError> {
         let mut breather = FIRST_BREATHER;
+        let mut patience = patience.max(LEAST_PATIENCE);
         loop {
             let since = Instant::now();
             let mut round_up = RoundUp::new(std::mem::take(&mut self.threads));
@@ -135,6 +141,7 @@ impl SeizedGroup {
                     self.threads = round_up.resume()?;
                     thread::sleep(breather);
                     breather = (breather * 2).min(LONGEST_BREATHER);
+                    patience = (patience * 2).min(patience.max(MOST_PATIENCE));
                 }
                 failed => {
                     let late = round_up.first_late();
