@@ -170,7 +170,8 @@ fn look_into(process: Process, selectors: &Selectors, detail: Detail) -> Result<
         Some(comm) => comm,
         None => process.comm()?,
     };
-    let uid = process.uid().ok();
+    // Only a listing shows it.
+    let uid = if detail == Detail::All { process.uid().ok() } else { None };
     let netns = process.netns().ok();
     Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches }))
 }
