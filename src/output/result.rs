@@ -69,6 +69,20 @@ fn write_many(
     if shown < targets.len() {
         writeln!(out, "... and {} more (-v shows all)", Count(targets.len() - shown))?;
     }
+    let mut sentence = Vec::new();
+    write_sum(report, targets, layout, &mut sentence)?;
+    let held = |target: &&TargetReport| target.outcome == Outcome::Done && !target.holders.is_empty();
+    targets[..shown].iter().filter(held).try_for_each(|target| write_holders(target, true, &mut sentence))?;
+    wrap::write(&String::from_utf8_lossy(&sentence), layout.width, out)
+}
+
+/// One sentence about all.
+fn write_sum(
+    report: &ActionReport,
+    targets: &[TargetReport],
+    layout: &Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let (verb, done) = verb(report);
     let mut pids: Vec<_> = targets.iter().map(|target| target.pid).collect();
     pids.sort_unstable();
@@ -99,9 +113,7 @@ fn write_many(
         let verb = if remain == 1 { "remains" } else { "remain" };
         write!(out, "; {style}{} {verb}{style:#}", Counted(remain, "connection"))?;
     }
-    write_pause(report, "longest pause", out)?;
-    let held = |target: &&TargetReport| target.outcome == Outcome::Done && !target.holders.is_empty();
-    targets[..shown].iter().filter(held).try_for_each(|target| write_holders(target, true, out))
+    write_pause(report, "longest pause", out)
 }
 
 /// The word for what was done, and how often it was.

@@ -146,6 +146,6 @@ fn ten_thousand() {
     let mut targets = vec![sample::tcp_target(); 10_000];
     targets.extend((0..3000).map(|n| sample::refused_target(n * 2)));
     let shown = both(&action(targets), &plain(Some(80)));
-    assert_eq!(shown.lines().count(), 46, "heading, 40 rows, more, sum, separator, error, hint");
+    assert_eq!(shown.lines().count(), 47, "heading, 40 rows, more, sum on two lines, separator, error, hint");
     insta::assert_snapshot!(shown.lines().skip(40).collect::<Vec<_>>().join("\n"));
 }
