@@ -120,18 +120,65 @@ impl RoundUp {
         self.asked.first().map(Seized::tid)
     }
 
-    /// Lets all run on that are stopped. Those still asked for report their stop at the next try.
-    pub(super) fn resume(self) -> Result<Vec<Seized>, TraceError> {
-        let mut threads = self.running;
-        threads.extend(self.asked);
-        for thread in self.stopped.into_iter().rev() {
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.running.len() + self.asked.len() + self.stopped.len()
+    }
+
+    /// Lets all run on that are stopped, until `until`, or until those that were late have come. Signals get through
+    /// to their threads meanwhile.
+    pub(super) fn breathe(
+        &mut self,
+        seen: &mut Seen,
+        until: Deadline,
+        on_stop: OnStop<'_>,
+    ) -> Result<(), AttachError> {
+        for thread in self.stopped.drain(..).rev() {
+            let tid = thread.tid();
             match thread.run() {
-                Ok(running) => threads.push(running),
-                Err(TraceError::Gone(_)) => {}
-                Err(error) => return Err(error),
+                Ok(running) => self.running.push(running),
+                Err(TraceError::Gone(_)) => seen.remove(tid),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(threads)
+        let anyone_late = !self.asked.is_empty();
+        while let Some(left) = until.remaining() {
+            sys::wait_sigchld(left);
+            self.look(seen, on_stop)?;
+            if anyone_late && self.asked.is_empty() {
+                break;
+            }
+            self.keep_running(seen, on_stop)?;
+        }
+        Ok(())
+    }
+
+    /// Whoever of the running has stopped, for a signal or because a stop of the whole process began or ended, goes on.
+    fn keep_running(&mut self, seen: &mut Seen, on_stop: OnStop<'_>) -> Result<(), AttachError> {
+        let mut index = 0;
+        while index < self.running.len() {
+            let thread = self.running.swap_remove(index);
+            let tid = thread.tid();
+            let going_on = match thread.look()? {
+                Waited::Late(running) => Ok(running),
+                Waited::Gone => Err(TraceError::Gone(tid)),
+                Waited::Stopped(mut now) => match now.stop() {
+                    Stop::Interrupt | Stop::Group(_) => on_stop(&mut now).and_then(|()| now.run()),
+                    Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => now.run(),
+                },
+            };
+            match going_on {
+                Ok(running) => {
+                    self.running.push(running);
+                    let last = self.running.len() - 1;
+                    self.running.swap(index, last);
+                    index += 1;
+                }
+                Err(TraceError::Gone(_)) => seen.remove(tid),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Cleans up after an error: whoever was asked to stop is waited for once more, so that `on_stop` sees it; all that

@@ -36,6 +36,8 @@ pub(super) enum Resume {
     Cont,
     /// To the next entry or exit of a system call, too.
     Syscall,
+    /// Not at all: from a group-stop back into one that a SIGCONT ends.
+    Listen,
 }
 
 fn ptrace(request: Request, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
@@ -63,6 +65,7 @@ pub(super) fn resume(tid: Tid, how: Resume, signal: i32) -> Result<(), Errno> {
     let request = match how {
         Resume::Cont => libc::PTRACE_CONT,
         Resume::Syscall => libc::PTRACE_SYSCALL,
+        Resume::Listen => libc::PTRACE_LISTEN,
     };
     ptrace(request, tid, 0, signal.cast_unsigned() as usize)
 }

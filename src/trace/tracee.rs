@@ -247,13 +247,17 @@ impl Stopped {
         sys::has_shadow_stack(self.tid)
     }
 
-    /// Lets it run on, handing on the signal of a signal-delivery-stop.
+    /// Lets it run on, handing on the signal of a signal-delivery-stop. A member of a group-stop stays stopped, as its
+    /// parent was told it is, and reports when a SIGCONT ends that.
     ///
     /// # Errors
     /// [`TraceError`], `Gone` included.
     pub fn run(self) -> Result<Seized, TraceError> {
         let signal = self.stop.signal_to_hand_on();
-        self.go(sys::Resume::Cont, signal)
+        match self.stop {
+            Stop::Group(_) => self.go(sys::Resume::Listen, signal),
+            _ => self.go(sys::Resume::Cont, signal),
+        }
     }
 
     /// Lets it run to the next entry or exit of a system call, handing on the signal of a signal-delivery-stop.
