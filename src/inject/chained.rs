@@ -48,9 +48,9 @@ impl Remote<'_> {
         }
         let thread = self.settle()?;
         let blocked = thread.blocked_signals()? & 1 << (end.signal - 1) != 0;
-        let (pid, saved, landmarks) = self.ground();
+        let (saved, landmarks) = self.ground();
         let line =
-            (!blocked).then(|| Lifeline::lay_behind(&thread, pid, &saved, landmarks, Some(&chain))).flatten();
+            (!blocked).then(|| Lifeline::lay_behind(&thread, &saved, landmarks, Some(&chain))).flatten();
         let (Some(line), Some(gadgets)) = (line, landmarks.gadgets) else {
             self.resettle(thread);
             return Ok(ChainEnd::NotHere);

@@ -8,7 +8,7 @@ use goblin::elf::program_header::{PF_X, PT_LOAD, ProgramHeader};
 use goblin::elf::{Elf, header::Header};
 
 use crate::arch::{Abi, Word};
-use crate::ids::{Pid, RemoteAddr};
+use crate::ids::{RemoteAddr, Tid};
 use crate::proc::{Mapping, Process, WordSize};
 use crate::trace::read_memory;
 
@@ -42,31 +42,31 @@ impl Site {
     /// The call instruction right before `ip`, if there is one: where a thread in a system call stands. Such a
     /// thread has just executed it, so it is executable.
     #[must_use]
-    pub fn before(pid: Pid, ip: RemoteAddr, abi: &Abi) -> Option<Self> {
+    pub fn before(tid: Tid, ip: RemoteAddr, abi: &Abi) -> Option<Self> {
         let address = RemoteAddr(ip.0.checked_sub(abi.instruction.len() as u64)?);
         let site = Self { address, origin: Origin::OwnCall };
-        site.is_intact(pid, abi).then_some(site)
+        site.is_intact(tid, abi).then_some(site)
     }
 
     /// Whether the instruction is still there.
     #[must_use]
-    pub fn is_intact(&self, pid: Pid, abi: &Abi) -> bool {
+    pub fn is_intact(&self, tid: Tid, abi: &Abi) -> bool {
         let mut bytes = [0; 8];
         let Some(bytes) = bytes.get_mut(..abi.instruction.len()) else { return false };
-        read_memory(pid, self.address, bytes) == Ok(bytes.len()) && bytes == abi.instruction
+        read_memory(tid, self.address, bytes) == Ok(bytes.len()) && bytes == abi.instruction
     }
 
-    /// A call instruction in the target's vDSO, or else in another executable mapping.
+    /// A call instruction in the target's vDSO, or else in another executable mapping. `tid` is a thread that lives.
     #[must_use]
-    pub fn find(process: &Process, abi: &Abi) -> Option<Self> {
-        Self::find_in(process, &process.maps().ok()?, abi)
+    pub fn find(process: &Process, tid: Tid, abi: &Abi) -> Option<Self> {
+        Self::find_in(process, tid, &process.maps().ok()?, abi)
     }
 
     /// As [`Self::find`], with the target's maps at hand.
     #[must_use]
-    pub fn find_in(process: &Process, maps: &[Mapping], abi: &Abi) -> Option<Self> {
+    pub fn find_in(process: &Process, tid: Tid, maps: &[Mapping], abi: &Abi) -> Option<Self> {
         let executable = || maps.iter().filter(|map| map.executable && map.readable);
-        let read = |from: u64, len: u64| read_bytes(process.pid(), from, len);
+        let read = |from: u64, len: u64| read_bytes(tid, from, len);
         let vdso = process.sysinfo_ehdr(word_size(abi)).ok().flatten();
         let in_vdso = vdso.and_then(|base| {
             let home = executable().find(|map| (map.start..map.end).contains(&base))?;
@@ -101,9 +101,9 @@ fn search_mapping(map: &Mapping, read: &impl Fn(u64, u64) -> Option<Vec<u8>>, ab
     Some(Site { address, origin: Origin::Mapping })
 }
 
-pub(super) fn read_bytes(pid: Pid, from: u64, len: u64) -> Option<Vec<u8>> {
+pub(super) fn read_bytes(tid: Tid, from: u64, len: u64) -> Option<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(len).ok()?];
-    let got = read_memory(pid, RemoteAddr(from), &mut bytes).ok()?;
+    let got = read_memory(tid, RemoteAddr(from), &mut bytes).ok()?;
     bytes.truncate(got);
     Some(bytes)
 }
@@ -198,9 +198,9 @@ mod tests {
 
     #[test]
     fn finds_one_in_a_living_process() {
-        let own = Pid::new(std::process::id().cast_signed()).unwrap();
-        let process = crate::proc::Procfs::host().open(own).unwrap();
-        let site = Site::find(&process, native_abi()).expect("a process has a system call instruction");
+        let pid = crate::ids::Pid::new(std::process::id().cast_signed()).unwrap();
+        let (process, own) = (crate::proc::Procfs::host().open(pid).unwrap(), pid.leader());
+        let site = Site::find(&process, own, native_abi()).expect("a process has a system call instruction");
         assert_eq!(site.origin, Origin::Vdso);
         assert!(site.is_intact(own, native_abi()));
         assert!(!Site { address: RemoteAddr(0x10), ..site }.is_intact(own, native_abi()));

@@ -2,7 +2,7 @@
 
 use super::gadget::{self, Site};
 use crate::arch::{self, frame};
-use crate::ids::{Pid, RemoteAddr};
+use crate::ids::{RemoteAddr, Tid};
 use crate::proc::{Mapping, Process};
 use crate::trace::read_memory;
 
@@ -31,13 +31,13 @@ pub struct Landmarks {
 }
 
 impl Landmarks {
-    /// Looks around in `process`. Finds nothing where its maps can't be read.
+    /// Looks around in `process`, with the eyes of `tid`, a thread that lives. Finds nothing where its maps can't be read.
     #[must_use]
-    pub fn read(process: &Process) -> Self {
+    pub fn read(process: &Process, tid: Tid) -> Self {
         let Ok(maps) = process.maps() else { return Self::default() };
         Self {
-            spare_site: Site::find_in(process, &maps, arch::native_abi()),
-            gadgets: find_gadgets(process.pid(), &maps),
+            spare_site: Site::find_in(process, tid, &maps, arch::native_abi()),
+            gadgets: find_gadgets(tid, &maps),
             stacks: stacks(&maps),
         }
     }
@@ -78,10 +78,10 @@ fn is_anonymous_memory(map: &Mapping) -> bool {
 
 /// The gadgets, in files mapped for execution. The dynamic linker of glibc is small and has `syscall; ret` near its
 /// start, the C library has the others near its own.
-fn find_gadgets(pid: Pid, maps: &[Mapping]) -> Option<frame::Gadgets> {
+fn find_gadgets(tid: Tid, maps: &[Mapping]) -> Option<frame::Gadgets> {
     let mut files: Vec<&Mapping> =
         maps.iter().filter(|map| map.executable && map.readable && !map.writable && map.inode != 0).collect();
-    let mut search = Search { pid, left: SEARCH_LIMIT, piece: vec![0; PIECE] };
+    let mut search = Search { tid, left: SEARCH_LIMIT, piece: vec![0; PIECE] };
     files.sort_by_key(|map| (!is_named(&map.name, LINKERS), !is_named(&map.name, LIBRARIES)));
     let syscall_ret = search.find(&files, frame::SYSCALL_RET)?;
     files.sort_by_key(|map| !is_named(&map.name, LIBRARIES));
@@ -99,7 +99,7 @@ fn is_named(path: &[u8], names: &[&[u8]]) -> bool {
 
 /// A search through executable memory, so many bytes of it.
 struct Search {
-    pid: Pid,
+    tid: Tid,
     left: usize,
     piece: Vec<u8>,
 }
@@ -114,7 +114,7 @@ impl Search {
         while at < map.end && self.left > 0 {
             let len = usize::try_from(map.end.0 - at.0).map_or(PIECE, |rest| rest.min(PIECE));
             let piece = self.piece.get_mut(..len)?;
-            let got = read_memory(self.pid, at, piece).ok()?;
+            let got = read_memory(self.tid, at, piece).ok()?;
             if let Some(offset) = gadget::find_bytes(piece.get(..got)?, bytes) {
                 return at.checked_add(offset as u64);
             }
@@ -162,9 +162,9 @@ mod tests {
 
     #[test]
     fn finds_everything_in_a_living_process() {
-        let own = Pid::new(std::process::id().cast_signed()).unwrap();
-        let process = Procfs::host().open(own).unwrap();
-        let landmarks = Landmarks::read(&process);
+        let pid = crate::ids::Pid::new(std::process::id().cast_signed()).unwrap();
+        let (process, own) = (Procfs::host().open(pid).unwrap(), pid.leader());
+        let landmarks = Landmarks::read(&process, own);
         let gadgets = landmarks.gadgets.expect("a C library has the gadgets");
         for (at, bytes) in
             [(gadgets.syscall_ret, frame::SYSCALL_RET), (gadgets.pop_rax_ret, frame::POP_RAX_RET)]

@@ -15,7 +15,7 @@ use super::landmarks::Landmarks;
 use crate::arch::chain::{self, Chain};
 use crate::arch::{Registers, frame, native_abi};
 use crate::error::TraceError;
-use crate::ids::{Pid, RemoteAddr};
+use crate::ids::{RemoteAddr, Tid};
 use crate::trace::{Stopped, read_memory, write_memory};
 
 /// Below the stack pointer, leaf functions keep data in 128 bytes of red zone (x86-64 psABI, 3.2.2).
@@ -27,7 +27,7 @@ const MARGIN: u64 = 4096;
 /// A lifeline that is laid out.
 #[derive(Debug)]
 pub(super) struct Lifeline {
-    pid: Pid,
+    tid: Tid,
     at: RemoteAddr,
     /// The call instruction with a `ret` behind it.
     pub(super) site: RemoteAddr,
@@ -38,19 +38,18 @@ pub(super) struct Lifeline {
 impl Lifeline {
     /// Lays one for `thread`, whose registers are `saved`. `None` where that can't be done: no gadgets, no known stack,
     /// a shadow stack (which would not allow the return), an old kernel.
-    pub(super) fn lay(thread: &Stopped, pid: Pid, saved: &Registers, landmarks: &Landmarks) -> Option<Self> {
-        Self::lay_behind(thread, pid, saved, landmarks, None)
+    pub(super) fn lay(thread: &Stopped, saved: &Registers, landmarks: &Landmarks) -> Option<Self> {
+        Self::lay_behind(thread, saved, landmarks, None)
     }
 
     /// The same, with a chain of calls in front of it, if there is room.
     pub(super) fn lay_behind(
         thread: &Stopped,
-        pid: Pid,
         saved: &Registers,
         landmarks: &Landmarks,
         chain: Option<&Chain<'_>>,
     ) -> Option<Self> {
-        let gadgets = landmarks.gadgets?;
+        let (tid, gadgets) = (thread.tid(), landmarks.gadgets?);
         if thread.abi_and_registers().ok()?.0 != native_abi() || thread.has_shadow_stack() {
             return None;
         }
@@ -61,7 +60,7 @@ impl Lifeline {
         ];
         for (at, bytes) in needed.into_iter().filter_map(|(at, bytes)| Some((at?, bytes))) {
             // Found before the stop; a library may have been unloaded since.
-            if gadget::read_bytes(pid, at.0, bytes.len() as u64)? != bytes {
+            if gadget::read_bytes(tid, at.0, bytes.len() as u64)? != bytes {
                 return None;
             }
         }
@@ -75,11 +74,11 @@ impl Lifeline {
             None => frame::lifeline(gadgets, restored, at)?,
         };
         let mut before = vec![0; bytes.len()];
-        if read_memory(pid, at, &mut before) != Ok(before.len()) {
+        if read_memory(tid, at, &mut before) != Ok(before.len()) {
             return None;
         }
-        let line = Self { pid, at, site: gadgets.syscall_ret, before };
-        match write_memory(pid, at, &bytes) {
+        let line = Self { tid, at, site: gadgets.syscall_ret, before };
+        match write_memory(tid, at, &bytes) {
             Ok(written) if written == bytes.len() => Some(line),
             // A part may have been written: the bytes go back, and nothing has come of it.
             _ => {
@@ -97,7 +96,7 @@ impl Lifeline {
     /// Puts the scratch bytes back. To be done before anything of the thread's own may run: the kernel puts the frame
     /// of a real signal to the same place.
     pub(super) fn take_up(self) -> Result<(), TraceError> {
-        match write_memory(self.pid, self.at, &self.before) {
+        match write_memory(self.tid, self.at, &self.before) {
             Ok(written) if written == self.before.len() => Ok(()),
             _ => Err(TraceError::Scratch(self.at)),
         }

@@ -84,7 +84,7 @@ impl<'a> Remote<'a> {
         // Segment registers that user code may load but PTRACE_SETREGS refuses would make it fail half-way later on.
         thread.set_registers(&saved)?;
         let tid = thread.tid();
-        let lifeline = Lifeline::lay(&thread, pid, &saved, landmarks);
+        let lifeline = Lifeline::lay(&thread, &saved, landmarks);
         Ok(Self {
             thread: Some(thread),
             landmarks,
@@ -200,7 +200,7 @@ impl<'a> Remote<'a> {
         }
         restart::hide_interruption(&mut thread)?;
         self.saved = thread.registers()?;
-        self.lifeline = Lifeline::lay(&thread, self.pid, &self.saved, self.landmarks);
+        self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
         Ok(thread)
     }
 
@@ -266,7 +266,7 @@ impl<'a> Remote<'a> {
 
     /// The thread back after [`Self::settle`], with its lifeline.
     pub(super) fn resettle(&mut self, thread: Stopped) {
-        self.lifeline = Lifeline::lay(&thread, self.pid, &self.saved, self.landmarks);
+        self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
         self.thread = Some(thread);
     }
 
@@ -292,8 +292,8 @@ impl<'a> Remote<'a> {
         self.thread = Some(thread);
     }
 
-    pub(super) fn ground(&self) -> (Pid, Registers, &'a Landmarks) {
-        (self.pid, self.saved, self.landmarks)
+    pub(super) fn ground(&self) -> (Registers, &'a Landmarks) {
+        (self.saved, self.landmarks)
     }
 
     pub(super) fn patience(&self) -> Duration {

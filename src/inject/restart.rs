@@ -3,7 +3,7 @@
 use super::gadget::Site;
 use crate::arch::{Abi, Registers, compat_abi, native_abi};
 use crate::error::TraceError;
-use crate::ids::{Fd, Pid};
+use crate::ids::Fd;
 use crate::trace::Stopped;
 
 /// Makes the stop of `thread`, which must be in a PTRACE_EVENT_STOP, invisible to the call it interrupted; see
@@ -24,7 +24,6 @@ pub fn hide_interruption(thread: &mut Stopped) -> Result<Option<Fd>, TraceError>
 
 /// 64-bit code may use `int $0x80`, too, and then the numbers are those of 32-bit calls: the instruction tells.
 fn abi_of_call(thread: &Stopped, abi: &'static Abi, registers: &Registers) -> &'static Abi {
-    let compat =
-        Pid::new(thread.tid().as_raw()).and_then(|pid| Site::before(pid, registers.ip(), compat_abi()));
+    let compat = Site::before(thread.tid(), registers.ip(), compat_abi());
     if abi == native_abi() && compat.is_some() { compat_abi() } else { abi }
 }

@@ -5,7 +5,7 @@
 //! clears that field, and a thread that was inside would afterwards finish its sequence unprotected. So another thread
 //! is chosen.
 
-use crate::ids::{Pid, RemoteAddr};
+use crate::ids::{RemoteAddr, Tid};
 use crate::trace::{Stopped, read_memory};
 
 /// `offsetof(struct rseq, rseq_cs)`
@@ -13,9 +13,9 @@ const RSEQ_CS: u64 = 8;
 
 /// Whether `thread` is inside a restartable sequence. Where it registered an area that can't be read this says yes.
 #[must_use]
-pub fn is_inside(pid: Pid, thread: &Stopped) -> bool {
+pub fn is_inside(thread: &Stopped) -> bool {
     let Some((area, _)) = thread.rseq_area() else { return false };
-    match sequence(pid, area) {
+    match sequence(thread.tid(), area) {
         Sequence::None => false,
         Sequence::Of { start, len } => {
             thread.registers().map_or(true, |registers| registers.ip().0.wrapping_sub(start) < len)
@@ -31,8 +31,8 @@ enum Sequence {
     Unreadable,
 }
 
-fn sequence(pid: Pid, area: u64) -> Sequence {
-    let field = |base: u64, offset: u64| word(pid, base.checked_add(offset)?);
+fn sequence(tid: Tid, area: u64) -> Sequence {
+    let field = |base: u64, offset: u64| word(tid, base.checked_add(offset)?);
     match field(area, RSEQ_CS) {
         None => Sequence::Unreadable,
         Some(0) => Sequence::None,
@@ -44,7 +44,7 @@ fn sequence(pid: Pid, area: u64) -> Sequence {
     }
 }
 
-fn word(pid: Pid, at: u64) -> Option<u64> {
+fn word(tid: Tid, at: u64) -> Option<u64> {
     let mut bytes = [0; 8];
-    (read_memory(pid, RemoteAddr(at), &mut bytes) == Ok(bytes.len())).then(|| u64::from_ne_bytes(bytes))
+    (read_memory(tid, RemoteAddr(at), &mut bytes) == Ok(bytes.len())).then(|| u64::from_ne_bytes(bytes))
 }

@@ -52,7 +52,7 @@ impl Candidate {
             }
         }
         group.spare(busy);
-        let landmarks = Landmarks::read(process);
+        let landmarks = Landmarks::read(process, table);
         let tid = waiting.unwrap_or(table);
         let end_signal = if chains { end_signal_of(process, tid) } else { None };
         Ok(Self { tid, fd_dir: process.fd_dir(table)?, table, landmarks, end_signal })
@@ -153,7 +153,7 @@ fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result
         let thread = threads.get(index)?;
         let (abi, registers) = thread.abi_and_registers().ok()?;
         registers.call_in_progress().filter(|_| registers.ip() != KERNEL_WORKER)?;
-        let site = Site::before(process.pid(), registers.ip(), abi)?;
+        let site = Site::before(thread.tid(), registers.ip(), abi)?;
         usable(thread).then_some((index, site))
     });
     if let Some(found) = waiting {
@@ -166,7 +166,7 @@ fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result
         if thread.registers().is_ok_and(|registers| registers.ip() == KERNEL_WORKER) || !usable(thread) {
             return false;
         }
-        let inside = rseq::is_inside(process.pid(), thread);
+        let inside = rseq::is_inside(thread);
         inside_rseq |= inside;
         !inside
     });
@@ -177,8 +177,8 @@ fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result
     let site = candidate
         .landmarks
         .spare_site
-        .filter(|site| site.is_intact(process.pid(), abi))
-        .or_else(|| Site::find(process, abi))
+        .filter(|site| site.is_intact(thread.tid(), abi))
+        .or_else(|| Site::find(process, thread.tid(), abi))
         .ok_or_else(|| TraceError::NoGadget("none in its vDSO nor in its executable mappings".into()))?;
     Ok((index, site))
 }

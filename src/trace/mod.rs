@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::ids::{Fd, Pid, RemoteAddr, Tid};
+use crate::ids::{Fd, RemoteAddr, Tid};
 
 /// Readies a process to be a tracer: SIGCHLD, by which the kernel tells of stops, must neither be ignored nor be
 /// taken by a thread that does not wait for it. Call it before any other thread is started.
@@ -82,19 +82,19 @@ pub fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
 }
 
 /// Copies to the target's memory, where the target itself may write (process_vm_writev(2), Linux 3.2); returns how
-/// many bytes could be written.
+/// many bytes could be written. `tid` is a thread of it that lives: a leader that has ended has no memory.
 ///
 /// # Errors
 /// EFAULT when nothing could be written, EPERM, ESRCH.
-pub fn write_memory(pid: Pid, to: RemoteAddr, from: &[u8]) -> Result<usize, Errno> {
-    sys::write_memory(pid, to, from)
+pub fn write_memory(tid: Tid, to: RemoteAddr, from: &[u8]) -> Result<usize, Errno> {
+    sys::write_memory(tid, to, from)
 }
 
 /// Copies from the target's memory (process_vm_readv(2), Linux 3.2); returns how many bytes could be read before
-/// the first unreadable page.
+/// the first unreadable page. `tid`: as for [`write_memory`].
 ///
 /// # Errors
 /// EFAULT when nothing could be read, EPERM, ESRCH.
-pub fn read_memory(pid: Pid, from: RemoteAddr, into: &mut [u8]) -> Result<usize, Errno> {
-    sys::read_memory(pid, from, into)
+pub fn read_memory(tid: Tid, from: RemoteAddr, into: &mut [u8]) -> Result<usize, Errno> {
+    sys::read_memory(tid, from, into)
 }

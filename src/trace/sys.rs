@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::arch::{NATIVE_REGSET_LEN, Registers};
-use crate::ids::{Fd, Pid, RemoteAddr, Tid};
+use crate::ids::{Fd, RemoteAddr, Tid};
 
 /// ptrace(2) request numbers are unsigned in glibc and signed in musl.
 #[cfg(target_env = "musl")]
@@ -197,25 +197,25 @@ pub(super) fn wait_sigchld(limit: Duration) {
 }
 
 /// Copies from the target's memory; returns how many bytes could be read before the first unreadable page.
-pub(super) fn read_memory(pid: Pid, from: RemoteAddr, into: &mut [u8]) -> Result<usize, Errno> {
+pub(super) fn read_memory(tid: Tid, from: RemoteAddr, into: &mut [u8]) -> Result<usize, Errno> {
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
     let address = usize::try_from(from.0).map_err(|_| Errno::EFAULT)?;
     let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: into.len() };
     // SAFETY: `local` covers `into` exactly; `remote` is an address in another process, which the kernel checks.
     let copied =
-        unsafe { libc::process_vm_readv(pid.as_raw(), &raw const local, 1, &raw const remote, 1, 0) };
+        unsafe { libc::process_vm_readv(tid.as_raw(), &raw const local, 1, &raw const remote, 1, 0) };
     Errno::result(copied).map(|n| usize::try_from(n).unwrap_or(0))
 }
 
 /// Copies to the target's memory, where the target itself may write; returns how many bytes could be written.
-pub(super) fn write_memory(pid: Pid, to: RemoteAddr, from: &[u8]) -> Result<usize, Errno> {
+pub(super) fn write_memory(tid: Tid, to: RemoteAddr, from: &[u8]) -> Result<usize, Errno> {
     let local = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
     let address = usize::try_from(to.0).map_err(|_| Errno::EFAULT)?;
     let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: from.len() };
     // SAFETY: `local` covers `from` exactly and is only read; `remote` is an address in another process, which the
     // kernel checks.
     let copied =
-        unsafe { libc::process_vm_writev(pid.as_raw(), &raw const local, 1, &raw const remote, 1, 0) };
+        unsafe { libc::process_vm_writev(tid.as_raw(), &raw const local, 1, &raw const remote, 1, 0) };
     Errno::result(copied).map(|n| usize::try_from(n).unwrap_or(0))
 }
 
