@@ -83,9 +83,21 @@ pub(super) fn registers(tid: Tid) -> Result<Registers, Errno> {
     Ok(Registers(unsafe { regs.assume_init() }))
 }
 
+/// Sets the general registers, segments aside: those must be the tracee's own.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn set_registers(tid: Tid, regs: &Registers) -> Result<(), Errno> {
-    ptrace(libc::PTRACE_SETREGS, tid, 0, ptr::from_ref(&regs.0).expose_provenance())
+    match ptrace(libc::PTRACE_SETREGS, tid, 0, ptr::from_ref(&regs.0).expose_provenance()) {
+        // Some registers are set by now. It stops at a segment selector without the privilege level of user code,
+        // which user code may load all the same.
+        Err(Errno::EIO) => regs.but_segments().try_for_each(|(at, value)| poke_user(tid, at, value)),
+        answer => answer,
+    }
+}
+
+/// Sets one register, by its offset in `struct user`.
+#[cfg(target_arch = "x86_64")]
+fn poke_user(tid: Tid, at: usize, value: u64) -> Result<(), Errno> {
+    ptrace(libc::PTRACE_POKEUSER, tid, at, usize::try_from(value).map_err(|_| Errno::EINVAL)?)
 }
 
 /// The length in bytes of the tracee's own general register set, whatever it runs, and its registers.

@@ -164,6 +164,21 @@ impl Registers {
         regs
     }
 
+    /// Every register but the segments, with its offset in bytes in `struct user` (sys/user.h), which begins with
+    /// these.
+    pub(crate) fn but_segments(&self) -> impl Iterator<Item = (usize, u64)> {
+        macro_rules! with_offsets {
+            ($($register:ident),*) => {
+                [$((std::mem::offset_of!(libc::user_regs_struct, $register), self.0.$register)),*]
+            };
+        }
+        with_offsets!(
+            r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip, eflags,
+            rsp
+        )
+        .into_iter()
+    }
+
     /// Moves the stack pointer.
     pub fn set_sp(&mut self, sp: RemoteAddr) {
         self.0.rsp = sp.0;
