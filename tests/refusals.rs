@@ -208,3 +208,35 @@ fn an_ordinary_user_is_told_of_seccomp() {
         assert_eq!(victim.ask("check"), "", "{mode}");
     }
 }
+
+/// It enters strict mode when it sees the first of its descriptors closed, while the others are still to be.
+#[test]
+fn seccomp_entered_in_the_middle_of_a_batch_kills_nobody() {
+    for user in [None, Some(NOBODY)] {
+        if user.is_some() && lacks(&[Need::Root]) {
+            return;
+        }
+        let spawn = || match user {
+            None => Victim::spawn("confined", &["late"]),
+            Some(user) => Victim::spawn_as(user, "confined", &["late"]),
+        };
+        let mut victim = spawn();
+        let fds: Vec<i32> = victim.list("fds");
+        let range = format!("{}-{}", fds[0], fds[fds.len() - 1]);
+        let pid = victim.pid_arg();
+        let arguments =
+            ["--pid", &pid, "--fd", &range, "--kind", "eventfd", "--yes", "--max-pause", "1ms", "--json"];
+        let run = match user {
+            None => fdclose(&arguments),
+            Some(user) => fdclose_as(user, &arguments),
+        };
+        assert!(matches!(run.status, Some(0 | 2 | 3)), "{run:#?}");
+        assert_eq!(victim.ask("check"), "", "{user:?}");
+        let document = run.json();
+        for fd in fds {
+            let closed = common::outcome(&document, fd)["outcome"] == "done";
+            assert_eq!(closed, evidence::link(victim.pid(), fd).is_none(), "{fd}: {run:#?}");
+        }
+        evidence::assert_untraced(victim.pid());
+    }
+}

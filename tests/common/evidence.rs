@@ -20,6 +20,16 @@ pub(crate) fn link(pid: u32, fd: i32) -> Option<String> {
     }
 }
 
+/// The same of one thread, which may have a table of its own.
+#[track_caller]
+pub(crate) fn link_of_thread(pid: u32, tid: u32, fd: i32) -> Option<String> {
+    match fs::read_link(format!("/proc/{pid}/task/{tid}/fd/{fd}")) {
+        Ok(target) => Some(target.to_string_lossy().into_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => panic!("descriptor {fd} of thread {tid}: {error}"),
+    }
+}
+
 /// Every descriptor and what it refers to.
 #[track_caller]
 pub(crate) fn descriptors(pid: u32) -> BTreeMap<i32, String> {

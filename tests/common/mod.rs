@@ -4,6 +4,8 @@
 
 pub(crate) mod before;
 mod binaries;
+pub(crate) mod cc;
+pub(crate) mod cgroup;
 pub(crate) mod evidence;
 mod needs;
 pub(crate) mod server;
@@ -13,8 +15,8 @@ mod victim;
 mod wait;
 
 pub(crate) use before::Before;
-pub(crate) use needs::{Need, lacks};
-pub(crate) use tool::{Run, fdclose, fdclose_as, fdclose_dying_at, outcome};
+pub(crate) use needs::{Need, lacks, skip};
+pub(crate) use tool::{Run, fdclose, fdclose_as, fdclose_dying_at, fdclose_unshared, fdclose_while, outcome};
 pub(crate) use victim::Victim;
 pub(crate) use wait::{PATIENCE, wait_until};
 

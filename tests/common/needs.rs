@@ -5,6 +5,9 @@ use std::env;
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv6Addr, TcpListener};
+use std::process::Command;
+
+use super::cgroup::Version;
 
 /// A thing not every machine or user has.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +20,10 @@ pub(crate) enum Need {
     KernelThreads,
     /// An IPv6 loopback address.
     Ipv6,
+    /// A hierarchy of control groups that can freeze.
+    Freezer(Version),
+    /// A C compiler that makes 32-bit x86 programs, if only without a library.
+    Compiler32,
     /// A program in PATH.
     Program(&'static str),
 }
@@ -41,6 +48,16 @@ impl Need {
                 let bound = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
                 bound.err().map(|error| format!("no IPv6 loopback address: {error}"))
             }
+            Self::Freezer(version) => {
+                version.mount().is_none().then(|| format!("no control groups {version:?} that freeze"))
+            }
+            Self::Compiler32 => {
+                let made = Command::new("gcc")
+                    .args(["-m32", "-nostdlib", "-shared", "-x", "c", "-o", "/dev/null", "/dev/null"])
+                    .output();
+                let made = made.is_ok_and(|made| made.status.success());
+                (!made).then(|| "gcc makes no 32-bit programs".to_owned())
+            }
             Self::Program(name) => {
                 let path = env::var_os("PATH").unwrap_or_default();
                 // Servers live in the administrators' directories, which an ordinary user's PATH may lack.
@@ -55,10 +72,15 @@ impl Need {
 /// Whether the test must be left out: `if lacks(&[Need::Root]) { return; }`. Prints the reason.
 #[track_caller]
 pub(crate) fn lacks(needs: &[Need]) -> bool {
-    let Some(reason) = needs.iter().find_map(|need| need.missing()) else { return false };
+    let reason = needs.iter().find_map(|need| need.missing());
+    reason.inspect(|reason| skip(reason)).is_some()
+}
+
+/// Says that the test is left out for a reason that only showed on the way.
+#[track_caller]
+pub(crate) fn skip(reason: &str) {
     assert!(env::var_os("FDCLOSE_TEST_STRICT").is_none_or(|value| value != "1"), "SKIPPED: {reason}");
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     // Written past the test runner's capture, which would swallow it for a test that passes.
     writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").expect("standard error is open");
-    true
 }

@@ -27,6 +27,24 @@ pub(crate) fn fdclose(args: &[&str]) -> Run {
     run(Command::new(env!("CARGO_BIN_EXE_fdclose")), args)
 }
 
+/// Runs fdclose while `meanwhile` is done.
+#[track_caller]
+pub(crate) fn fdclose_while(args: &[&str], meanwhile: impl FnOnce()) -> Run {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| fdclose(args));
+        meanwhile();
+        run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs fdclose through `unshare ARGS`, in namespaces of its own.
+#[track_caller]
+pub(crate) fn fdclose_unshared(unshare: &[&str], args: &[&str]) -> Run {
+    let mut command = Command::new("unshare");
+    command.args(unshare).arg(env!("CARGO_BIN_EXE_fdclose"));
+    run(command, args)
+}
+
 /// Runs fdclose so that it kills itself at a place of its surgery, and sees that it did.
 #[track_caller]
 pub(crate) fn fdclose_dying_at(place: &str, args: &[&str]) {

@@ -41,6 +41,24 @@ impl Victim {
         Self::start(Command::new(binaries::victim(name)).args(args))
     }
 
+    /// The same, of any program that keeps to the protocol.
+    #[track_caller]
+    pub(crate) fn spawn_program(program: &Path, args: &[&str]) -> Self {
+        Self::start(Command::new(program).args(args))
+    }
+
+    /// The same through `unshare ARGS`, in namespaces of its own. With `--fork` among them the victim is its child.
+    #[track_caller]
+    pub(crate) fn spawn_unshared(args: &[&str], name: &str) -> Self {
+        Self::start(Command::new("unshare").args(args).arg(binaries::victim(name)))
+    }
+
+    /// The same, as the leader of a process group: one that a terminal's signals can stop.
+    #[track_caller]
+    pub(crate) fn spawn_leading(name: &str, args: &[&str]) -> Self {
+        Self::start(Command::new(binaries::victim(name)).args(args).process_group(0))
+    }
+
     /// The same, as another user. Needs root.
     #[track_caller]
     pub(crate) fn spawn_as(user: u32, name: &str, args: &[&str]) -> Self {

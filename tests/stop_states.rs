@@ -1,0 +1,206 @@
+//! Processes in states that are hard on a tracer: the right result, or a clear refusal in time.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Before, Run, Victim, evidence, fdclose, fdclose_while, skip, sys, wait_until};
+
+/// Sits in a sleep only SIGKILL ends.
+fn is_unstoppable(victim: &Victim) -> bool {
+    let tid = victim.value("tid");
+    evidence::status(victim.pid(), tid).is_some_and(|status| status.state == 'D')
+}
+
+#[test]
+fn a_vfork_parent_is_refused_in_time_and_its_other_threads_run_on() {
+    for side in [&[][..], &["--side"]] {
+        let mut victim = Victim::spawn("vfork_parent", side);
+        wait_until("the wait for the child", || is_unstoppable(&victim));
+        let before = Before::of(victim.pid());
+        let arguments =
+            ["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "2s"];
+
+        let begun = Instant::now();
+        let run = fdclose(&arguments);
+
+        let took = begun.elapsed();
+        assert!(matches!(run.status, Some(2 | 3)), "{run:#?}");
+        run.one_error().says(&["vfork"]).says(&[&victim.value::<String>("tid")]);
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        before.assert_untouched();
+        // A tenth of the time in which it was tried; a pause that lasts all that time is 2 s.
+        let gap: u64 = victim.ask_fields("check")["gap_us"].parse().expect("a number");
+        assert!(gap < 500_000, "a thread stood still for {gap} us");
+
+        victim.ask("release");
+        fdclose(&arguments).exits(0);
+        assert_eq!(evidence::link(victim.pid(), victim.value("fd")), None);
+        evidence::assert_untraced(victim.pid());
+        victim.ask("check");
+    }
+}
+
+#[test]
+fn a_leader_that_has_ended_is_no_obstacle() {
+    for threads in ["1", "5"] {
+        let mut victim = Victim::spawn("zombie_leader", &["--threads", threads]);
+        let (pid, tid, fd) = (victim.pid(), victim.value("tid"), victim.value("fd"));
+        wait_until("the leader's end", || evidence::state(pid) == 'Z');
+        let inode: String = victim.value("inode");
+        let link = evidence::link_of_thread(pid, tid, fd);
+        assert_eq!(link, Some(format!("pipe:[{inode}]")));
+        fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string(), "--timeout", "2s"]).exits(0);
+        assert_eq!(evidence::link_of_thread(pid, tid, fd), None);
+        evidence::assert_untraced(pid);
+        assert_eq!(victim.ask("check"), "open=0");
+    }
+}
+
+/// No hang, no harm; whether the descriptor was closed depends on when.
+#[track_caller]
+fn assert_orderly(run: &Run, took: Duration) {
+    assert!(matches!(run.status, Some(0..=3)), "{run:#?}");
+    assert!(took < Duration::from_secs(4), "{took:?}: {run:#?}");
+}
+
+#[test]
+fn a_process_that_executes_itself_meanwhile_is_not_held_up() {
+    let mut victim = Victim::spawn("execer", &[]);
+    let arguments = ["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "2s"];
+    let mut closed = 0;
+    for _ in 0..80 {
+        let begun = Instant::now();
+        let run = fdclose(&arguments);
+        assert_orderly(&run, begun.elapsed());
+        closed += u32::from(run.status == Some(0));
+    }
+    assert!(closed > 0, "never once closed");
+    let incarnations = victim.ask_fields("check")["incarnations"].parse::<u64>().expect("a number");
+    assert!(incarnations > 4, "{incarnations}");
+    evidence::assert_untraced(victim.pid());
+}
+
+#[test]
+fn a_process_that_ends_meanwhile_is_gone() {
+    for round in 0..30_u32 {
+        let mut victim = Victim::spawn("spinner", &["--threads", "100", "--parked"]);
+        let arguments =
+            ["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "2s"];
+        let pid = victim.pid();
+        let begun = Instant::now();
+        let run = fdclose_while(&arguments, || {
+            // Some rounds from the first moment on, the others some looks later.
+            if round > 5 {
+                let traced = || evidence::status(pid, pid).is_none_or(|status| status.tracer != 0);
+                wait_until("the attach", traced);
+            }
+            (0..round % 6 * 200).for_each(|_| std::thread::yield_now());
+            victim.kill();
+        });
+        assert_orderly(&run, begun.elapsed());
+        assert!(!run.stderr.contains("bug"), "{run:#?}");
+    }
+}
+
+#[test]
+fn threads_come_and_go_by_the_thousand() {
+    let mut victim = Victim::spawn("churn", &["--leaks", "200"]);
+    let fds: Vec<i32> = victim.list("fds");
+    let made = |victim: &mut Victim| victim.ask_fields("check")["made"].parse::<u64>().expect("a number");
+    for fd in &fds[..100] {
+        fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string()]).exits(0);
+    }
+    fdclose(&[
+        "--pid",
+        &victim.pid_arg(),
+        "--fd",
+        &format!("{}-{}", fds[100], fds[199]),
+        "--kind",
+        "eventfd",
+        "--yes",
+        "--max-pause",
+        "1ms",
+    ])
+    .exits(0);
+    assert!(fds.iter().all(|fd| evidence::link(victim.pid(), *fd).is_none()));
+    evidence::assert_untraced(victim.pid());
+    let before = made(&mut victim);
+    assert!(before > 500, "only {before} threads were made");
+    wait_until("more threads", || made(&mut victim) > before);
+}
+
+#[test]
+fn a_thousand_threads_are_stopped_and_let_go() {
+    let mut victim = Victim::spawn("spinner", &["--threads", "1000", "--parked"]);
+    let before = Before::of(victim.pid());
+    let run =
+        fdclose(&["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--json"]).exits(0);
+    before.assert_lost_only(&[victim.value("fd")]);
+    assert_eq!(run.json()["processes"][0]["threads"], 1000);
+    victim.ask("check");
+}
+
+#[test]
+fn a_tracer_is_a_target_like_any_other_and_its_tracee_unaffected() {
+    let mut victim = Victim::spawn("traced", &[]);
+    let tracee: u32 = victim.value("tracee");
+    let descriptors = evidence::descriptors(tracee);
+    fdclose(&["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd")]).exits(0);
+    assert_eq!(evidence::link(victim.pid(), victim.value("fd")), None);
+    evidence::assert_untraced(victim.pid());
+    assert_eq!(evidence::descriptors(tracee), descriptors);
+    assert_eq!(evidence::status(tracee, tracee).map(|status| status.tracer), Some(victim.pid()));
+    assert_eq!(victim.ask("check"), "tracee=open");
+}
+
+#[test]
+fn a_thread_of_the_kernel_is_neither_waited_for_nor_used() {
+    let mut victim = Victim::spawn("sqpoll", &[]);
+    if let Some(reason) = victim.ready().get("skipped") {
+        return skip(&format!("io_uring: {reason}"));
+    }
+    let before = Before::of(victim.pid());
+    fdclose(&["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "2s"]).exits(0);
+    before.assert_lost_only(&[victim.value("fd")]);
+    let gap: u64 = victim.ask_fields("check")["gap_us"].parse().expect("a number");
+    assert!(gap < 500_000, "stood still for {gap} us");
+}
+
+#[test]
+fn a_stop_by_the_terminal_lasts_and_is_reported_once() {
+    let mut victim = Victim::spawn_leading("close_wait", &[]);
+    sys::kill(victim.pid(), libc::SIGTSTP);
+    wait_until("a report", || sys::job_control_report(victim.pid()) == Some(libc::CLD_STOPPED));
+    let before = Before::of(victim.pid());
+    fdclose(&["--pid", &victim.pid_arg(), "--inode", &victim.value::<String>("inodes")]).exits(0);
+    before.assert_lost_only(&victim.list("fds"));
+    assert_eq!(evidence::state(victim.pid()), 'T');
+    assert_eq!(sys::job_control_report(victim.pid()), None, "a second report");
+    sys::kill(victim.pid(), libc::SIGCONT);
+    victim.ask("check");
+}
+
+#[test]
+fn a_sigcont_meanwhile_wins() {
+    let mut victim = Victim::spawn("churn", &["--leaks", "60"]);
+    let fds: Vec<i32> = victim.list("fds");
+    for fd in &fds {
+        sys::kill(victim.pid(), libc::SIGSTOP);
+        let pid = victim.pid();
+        fdclose_while(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string()], || {
+            let traced = || evidence::status(pid, pid).is_some_and(|status| status.tracer != 0);
+            let deadline = Instant::now() + Duration::from_millis(30);
+            // It may be over before it is seen.
+            while !traced() && Instant::now() < deadline {}
+            sys::kill(pid, libc::SIGCONT);
+        })
+        .exits(0);
+        wait_until("no thread stopped", || {
+            evidence::threads(pid)
+                .iter()
+                .all(|tid| evidence::status(pid, *tid).is_none_or(|now| now.state != 'T'))
+        });
+        victim.ask("check");
+    }
+}

@@ -1,0 +1,84 @@
+//! Descriptor tables: a thread's own, one that two processes share, and one that changes as fast as it can.
+
+mod common;
+
+use std::env;
+
+use common::{Before, Victim, evidence, fdclose, outcome};
+
+#[test]
+fn a_threads_own_table_is_not_taken_for_the_processes() {
+    let mut victim = Victim::spawn("tables", &["private"]);
+    let (pid, tid, fd): (u32, u32, i32) = (victim.pid(), victim.value("tid"), victim.value("fd"));
+    let inode: String = victim.value("inode");
+    let before = Before::of(pid);
+
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--inode", &inode, "--json"]).exits(0);
+
+    before.assert_lost_only(&[fd]);
+    assert_eq!(victim.ask("check"), "open=0");
+    assert_eq!(evidence::link_of_thread(pid, tid, fd), Some(format!("pipe:[{inode}]")), "the thread's own");
+    assert_eq!(outcome(&run.json(), fd)["fd_freed"], true);
+}
+
+#[test]
+fn a_table_two_processes_share_is_freed_for_both() {
+    let mut victim = Victim::spawn("tables", &["shared"]);
+    let (child, fd): (u32, i32) = (victim.value("child"), victim.value("fd"));
+    let before = Before::of(child);
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string(), "--json"]).exits(0);
+    before.assert_lost_only(&[fd]);
+    evidence::assert_untraced(victim.pid());
+    assert_eq!(outcome(&run.json(), fd)["holders"], serde_json::json!([]));
+    assert_eq!(victim.ask("check"), "open=0");
+}
+
+#[test]
+fn no_pid_named_a_shared_table_is_closed_once() {
+    let mut victim = Victim::spawn("tables", &["shared"]);
+    let (child, fd): (u32, i32) = (victim.value("child"), victim.value("fd"));
+    let before = Before::of(child);
+    fdclose(&["--inode", &victim.value::<String>("inode"), "--yes"]).exits(0);
+    before.assert_lost_only(&[fd]);
+    evidence::assert_untraced(victim.pid());
+    assert_eq!(victim.ask("check"), "open=0");
+}
+
+/// How often something is tried to be closed; `FDCLOSE_TEST_RACES=100000` for the long form.
+fn attempts() -> usize {
+    env::var("FDCLOSE_TEST_RACES").map_or(2_000, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn no_wrong_file_is_ever_closed_among_eight_racing_threads() {
+    let mut victim = Victim::spawn("racer", &[]);
+    let range = format!("{}-{}", victim.value::<String>("first"), victim.value::<String>("last"));
+    let arguments = ["--pid", &victim.pid_arg(), "--fd", &range, "--kind", "unix", "--yes", "--json"];
+    let (mut done, mut changed, mut tried) = (0_usize, 0_usize, 0_usize);
+    while tried < attempts() {
+        let run = fdclose(&arguments);
+        match run.status {
+            // None of the numbers was a socket at that moment.
+            Some(1) => {
+                tried += 1;
+                continue;
+            }
+            Some(0 | 3) => {}
+            _ => panic!("{run:#?}"),
+        }
+        for target in run.json()["targets"].as_array().expect("a list") {
+            tried += 1;
+            match target["outcome"].as_str() {
+                Some("done") => done += 1,
+                Some("changed" | "gone") => changed += 1,
+                _ => panic!("{target:#}"),
+            }
+        }
+    }
+    evidence::assert_untraced(victim.pid());
+    let fields = victim.ask_fields("check");
+    println!("{tried} attempts: {done} closed, {changed} changed; {fields:?}");
+    let taken: usize = fields["taken"].parse().expect("a number");
+    assert!(taken <= done, "{taken} closes seen, {done} said");
+    assert!(done > 0 && changed > 0, "the race never went both ways");
+}
