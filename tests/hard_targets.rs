@@ -16,7 +16,11 @@ const BARE_32: [&str; 6] =
 fn sits_undisturbed(program: &Path, arguments: &[&str]) {
     let mut victim = Victim::spawn_program(program, arguments);
     let (pid, fd, nr): (u32, i32, i64) = (victim.pid(), victim.value("fd"), victim.value("nr"));
-    wait_until("the call", || evidence::current_call(pid, pid) == Some(nr));
+    if arguments[0] == "spin" {
+        wait_until("no call", || evidence::is_at_work(pid, pid));
+    } else {
+        wait_until("the call", || evidence::current_call(pid, pid) == Some(nr));
+    }
     let before = Before::of(pid);
     let target = ["--pid", &victim.pid_arg(), "--fd", &fd.to_string()];
 
@@ -50,7 +54,7 @@ fn a_32_bit_process_is_undisturbed() {
     }
     let (program, _directory) = compile("gcc", &BARE_32, "bare");
     for way in ["own", "vdso"] {
-        for call in ["read", "poll", "epoll", "nanosleep"] {
+        for call in ["read", "poll", "epoll", "nanosleep", "spin"] {
             sits_undisturbed(&program, &[call, way]);
         }
     }
@@ -62,7 +66,7 @@ fn a_32_bit_process_without_a_vdso_is_undisturbed() {
         return;
     }
     let (program, _directory) = compile("gcc", &BARE_32, "bare");
-    for call in ["read", "epoll"] {
+    for call in ["read", "epoll", "spin"] {
         sits_undisturbed(&program, &[call, "own", "novdso"]);
     }
 }
@@ -73,7 +77,7 @@ fn a_static_process_without_a_library_is_undisturbed() {
         return;
     }
     let (program, _directory) = compile("gcc", &BARE, "bare");
-    for call in ["read", "poll", "epoll", "nanosleep"] {
+    for call in ["read", "poll", "epoll", "nanosleep", "spin"] {
         sits_undisturbed(&program, &[call, "own"]);
     }
 }
@@ -84,7 +88,7 @@ fn a_64_bit_process_that_makes_32_bit_calls_is_undisturbed() {
         return;
     }
     let (program, _directory) = compile("gcc", &BARE, "bare");
-    for call in ["read", "poll", "epoll", "nanosleep"] {
+    for call in ["read", "poll", "epoll", "nanosleep", "spin"] {
         sits_undisturbed(&program, &[call, "int80"]);
     }
 }
@@ -96,7 +100,7 @@ fn a_missing_or_false_vdso_is_no_obstacle() {
     }
     let (program, _directory) = compile("gcc", &BARE, "bare");
     for quirk in ["novdso", "fakevdso"] {
-        for (call, way) in [("read", "own"), ("epoll", "own"), ("epoll", "int80")] {
+        for (call, way) in [("read", "own"), ("epoll", "own"), ("epoll", "int80"), ("spin", "own")] {
             sits_undisturbed(&program, &[call, way, quirk]);
         }
     }

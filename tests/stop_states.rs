@@ -41,6 +41,33 @@ fn a_vfork_parent_is_refused_in_time_and_its_other_threads_run_on() {
     }
 }
 
+/// The process is stopped but for the thread that can't be, and its other threads must not run on its account.
+#[test]
+fn a_stopped_vfork_parent_stays_stopped() {
+    // The signal goes to the main thread, which must be able to take it.
+    let mut victim = Victim::spawn("vfork_parent", &["--side"]);
+    wait_until("the wait for the child", || is_unstoppable(&victim));
+    let (pid, sleeper): (u32, u32) = (victim.pid(), victim.value("tid"));
+    let state = |tid: u32| evidence::status(pid, tid).map(|status| status.state);
+    let others: Vec<u32> = evidence::threads(pid).into_iter().filter(|tid| *tid != sleeper).collect();
+    sys::kill(pid, libc::SIGSTOP);
+    let stopped = || others.iter().all(|tid| state(*tid) == Some('T'));
+    wait_until("the stop", stopped);
+    let begun = Instant::now();
+    let run =
+        fdclose(&["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "500ms"]);
+    assert!(matches!(run.status, Some(2 | 3)), "{run:#?}");
+    wait_until("the stop again", stopped);
+    evidence::assert_untraced(pid);
+    let least = begun.elapsed();
+    sys::kill(pid, libc::SIGCONT);
+    // Until its next tick the ticking thread knows of nothing.
+    wait_until("a pause as long as the stop", || {
+        let gap: u128 = victim.ask_fields("check")["gap_us"].parse().expect("a number");
+        gap >= least.as_micros()
+    });
+}
+
 #[test]
 fn a_leader_that_has_ended_is_no_obstacle() {
     for threads in ["1", "5"] {

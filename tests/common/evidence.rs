@@ -172,6 +172,11 @@ pub(crate) fn current_call(pid: u32, tid: u32) -> Option<i64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
+/// Whether a thread is in no call.
+pub(crate) fn is_at_work(pid: u32, tid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).is_ok_and(|text| text.trim() == "running")
+}
+
 /// Whether a thread sits in the call `nr`. A call with a timeout that was interrupted and goes on by itself shows as
 /// `restart_syscall` (restart_syscall(2)) from then on.
 pub(crate) fn sits_in(pid: u32, tid: u32, nr: i64) -> bool {
