@@ -60,11 +60,22 @@ impl Remote<'_> {
         chain.load(&mut registers, gadgets, at);
         let mut thread = self.displace(thread, line, &registers)?;
         deathpoint::reach(Place::Chained);
+        let (mut progress, mut limit) = (at, self.entry_deadline());
         loop {
             thread = self.run_chain(thread)?;
-            match self.judge(thread, &chain, at)? {
+            thread = match self.judge(thread, &chain, at)? {
                 ControlFlow::Break(end) => return Ok(end),
-                ControlFlow::Continue(on) => thread = on,
+                ControlFlow::Continue(on) => on,
+            };
+            let sp = thread.registers()?.sp();
+            if sp != progress {
+                (progress, limit) = (sp, self.entry_deadline());
+            } else if limit.remaining().is_none() {
+                // It does not run: its cgroup was frozen. What it has closed by now is seen later.
+                self.keep(thread);
+                let thread = self.settle()?;
+                self.resettle(thread);
+                return Err(TraceError::NotEntered(self.tid()));
             }
         }
     }

@@ -150,7 +150,7 @@ impl<'a> Remote<'a> {
             return Err(error);
         }
         deathpoint::reach(Place::Loaded);
-        let deadline = Deadline::after(self.limit.min(ENTRY_LIMIT));
+        let deadline = self.entry_deadline();
         loop {
             thread = self.run_to_entry(thread)?;
             match thread.stop() {
@@ -294,6 +294,11 @@ impl<'a> Remote<'a> {
 
     pub(super) fn ground(&self) -> (Registers, &'a Landmarks) {
         (self.saved, self.landmarks)
+    }
+
+    /// When to give up on a thread that does not run.
+    pub(super) fn entry_deadline(&self) -> Deadline {
+        Deadline::after(self.limit.min(ENTRY_LIMIT))
     }
 
     pub(super) fn patience(&self) -> Duration {

@@ -61,11 +61,9 @@ impl<'a> Batch<'a> {
         let mut interruptions = 0;
         while to_close.len() >= SHORTEST_CHAIN && interruptions < MOST_INTERRUPTIONS {
             let fds: Vec<Fd> = to_close.iter().filter_map(|index| Some(self.items.get(*index)?.fd)).collect();
-            let end = match surgeon.close_chain(&fds) {
-                Ok(end) => end,
-                Err(error) => return (looked_at, Err(error)),
-            };
-            // What the chain has done is seen, not assumed. With everything stopped, what is not open was closed.
+            let ended = surgeon.close_chain(&fds);
+            // What the chain has done is seen, not assumed, after an error, too. With everything stopped, what is not
+            // open was closed.
             to_close.retain(|index| match self.is_open(surgeon, *index) {
                 Some(Ok(false)) => {
                     settle(outcomes, *index, ItemOutcome::Done(None));
@@ -77,6 +75,10 @@ impl<'a> Batch<'a> {
                     false
                 }
             });
+            let end = match ended {
+                Ok(end) => end,
+                Err(error) => return (looked_at, Err(error)),
+            };
             match end {
                 // What the chain left open is tried alone: it will have its own answer.
                 ChainEnd::Through | ChainEnd::NotHere => break,

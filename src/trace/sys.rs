@@ -151,11 +151,22 @@ pub(super) fn poll_status(tid: Tid) -> Result<Option<i32>, Errno> {
 
 /// Reaps a tracee that has ended, whichever thread of this process traces it.
 pub(super) fn reap(tid: Tid) {
-    let Ok(id) = libc::id_t::try_from(tid.as_raw()) else { return };
+    // Whatever the flags, wait takes the stops of tracees, too (`wait_task_stopped`): those are the tracer's to take.
+    // So it is looked at first; what has ended stays so.
+    if has_exited(tid, libc::WNOWAIT) {
+        has_exited(tid, 0);
+    }
+}
+
+fn has_exited(tid: Tid, more_flags: i32) -> bool {
+    let Ok(id) = libc::id_t::try_from(tid.as_raw()) else { return false };
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
-    // SAFETY: `info` is a live siginfo_t. Nothing depends on the answer: the tracer finds out by itself.
-    unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags) };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL | more_flags;
+    // SAFETY: `info` is a live siginfo_t.
+    let answer = unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags) };
+    // SAFETY: zeroed memory is a valid siginfo_t, and waitid fills it or leaves it.
+    let info = unsafe { info.assume_init() };
+    answer == 0 && [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED].contains(&info.si_code)
 }
 
 fn sigchld_set() -> libc::sigset_t {
