@@ -100,7 +100,6 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
         outcome,
         fd_freed: false,
         connection: ConnectionFate::NotApplicable,
-        woken_threads: 0,
         holders: Vec::new(),
         error: None,
         hint: None,
@@ -134,9 +133,7 @@ fn with_outcome(target: TargetReport, outcome: &ItemOutcome, operation: &Operati
             None => (Outcome::Failed, Some("was not tried: this is a bug in fdclose".to_owned()), None),
         },
     };
-    let woken = operation.woken.iter().find(|(fd, _)| *fd == target.fd);
-    let woken_threads = woken.map_or(0, |(_, threads)| *threads);
-    TargetReport { outcome, fd_freed: outcome == Outcome::Done, woken_threads, error, hint, ..target }
+    TargetReport { outcome, fd_freed: outcome == Outcome::Done, error, hint, ..target }
 }
 
 /// Whether an error means that nothing could be done (refused by the kernel), or that something went wrong.

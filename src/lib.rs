@@ -39,8 +39,6 @@
 //! 2. [`trace::SeizedGroup::stop`] interrupts every thread, those at work last, and waits, with a deadline, until
 //!    each is in a PTRACE_EVENT_STOP. [`inject::restart::hide_interruption`] is done to each at once: a call that
 //!    would show the stop as EINTR is made to go on.
-//!    A thread that waits in a call on the very socket is woken by a shutdown before anything is closed
-//!    (`method/wake.rs`); then all are stopped again.
 //! 3. One thread that uses the descriptor table in question is taken out, best one that waits in a call, never one
 //!    inside a restartable sequence ([`inject::rseq`]). An [`inject::Site`] is a call instruction found in the target;
 //!    none is ever written. A lifeline is laid below the thread's stack, by which it gets its own state back if
@@ -50,9 +48,6 @@
 //!    ([`arch::Registers::load_call`]), goes to the syscall-entry-stop and the syscall-exit-stop, reads the result,
 //!    and puts the registers back in the next PTRACE_EVENT_STOP. Then the descriptor is read once more, for what a
 //!    call answers is not always what happened.
-//!    Several descriptors are closed by a chain of calls without a stop in between ([`inject::Remote::close_chain`],
-//!    [`arch::chain`]); `method/batch.rs` takes copies of their sockets before the stop, compares by them, and drops
-//!    them when the target runs again.
 //! 5. With more descriptors than fit into `--max-pause`, the group is resumed, left alone for a moment and stopped
 //!    again. At the end [`trace::StoppedGroup::detach`] lets every thread go, and the [`method::Operation`] tells what
 //!    became of each item, and how long the pauses were.

@@ -138,8 +138,6 @@ pub struct TargetReport {
     pub fd_freed: bool,
     /// What became of the connection.
     pub connection: ConnectionFate,
-    /// How many threads waited in a call on it and were woken by a shutdown(2) first.
-    pub woken_threads: usize,
     /// Who still has it, as seen afterwards.
     pub holders: Vec<HolderReport>,
     /// What went wrong and why, in one line.

@@ -143,7 +143,7 @@ fn io_getevents_times_out() {
     times_out("io_getevents", 0, 0, false);
 }
 
-/// Closing alone would make the call fail with EBADF, so the socket is shut down first.
+/// The stop makes the call start over, and it then finds its descriptor gone: so it ends, and the connection with it.
 #[test]
 fn a_thread_blocked_on_the_closed_socket_sees_its_end() {
     let mut victim = Victim::spawn("blocked", &["recv_leak"]);
@@ -152,7 +152,7 @@ fn a_thread_blocked_on_the_closed_socket_sees_its_end() {
     let row = evidence::tcp_of(victim.pid(), inode).expect("a row");
     fdclose(&["--pid", &victim.pid_arg(), "--inode", &inode.to_string()]).exits(0);
     let returned = victim.wait_returned();
-    assert_eq!((returned.value, returned.errno), (0, 0), "end of file: {returned:?}");
+    assert_eq!((returned.value, returned.errno), (-1, libc::EBADF), "{returned:?}");
     assert_eq!(evidence::link(victim.pid(), victim.value("fd")), None);
     evidence::assert_untraced(victim.pid());
     // The victim holds the other end too, so the closed one may stay in FIN-WAIT-2, but nobody's any more.

@@ -13,21 +13,6 @@ pub(super) static ABI: Abi = Abi {
         let r = &mut regs.0;
         (r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp) = (nr, a, b, c, d, e, f);
     },
-    waits_on_descriptor: &[
-        3,   // read
-        4,   // write
-        145, // readv
-        146, // writev
-        337, // recvmmsg
-        345, // sendmmsg
-        362, // connect
-        364, // accept4
-        369, // sendto
-        370, // sendmsg
-        371, // recvfrom
-        372, // recvmsg
-        417, // recvmmsg_time64
-    ],
     eintr_on_interrupt: &[
         3,   // read
         4,   // write

@@ -13,8 +13,6 @@ pub use x86_64::{NATIVE_REGSET_LEN, Registers, compat_abi, native_abi};
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::{chain, frame};
 
-use crate::ids::Fd;
-
 /// `-EINTR`: what a call shows that never restarts by itself.
 const EINTR: i64 = libc::EINTR as i64;
 
@@ -38,8 +36,6 @@ pub struct Abi {
     pub calls: &'static Calls,
     /// Moves a call's number and arguments into the registers.
     pub(crate) load_call: fn(&mut Registers, u64, [u64; 6]),
-    /// Call numbers that wait on the descriptor in their first argument.
-    waits_on_descriptor: &'static [u64],
     /// Call numbers that show a plain EINTR when a tracer's interrupt ends their wait; see
     /// [`Registers::hide_interruption`].
     eintr_on_interrupt: &'static [u64],
@@ -78,14 +74,6 @@ pub fn abi_of_regset_len(len: usize) -> Option<&'static Abi> {
 }
 
 impl Registers {
-    /// The descriptor that the call in progress waits on, if it is one that takes it as its first argument.
-    #[must_use]
-    pub fn waits_on(&self, abi: &Abi) -> Option<Fd> {
-        let nr = self.call_in_progress()?;
-        let waits = abi.waits_on_descriptor.contains(&nr);
-        waits.then(|| i32::try_from(self.first_argument(abi)).ok().and_then(Fd::new)).flatten()
-    }
-
     /// Whether the thread is in a call that is about to return EINTR.
     #[must_use]
     pub fn shows_eintr(&self, abi: &Abi) -> bool {

@@ -42,11 +42,6 @@ impl<'a> Batch<'a> {
         Self { items, copies: items.iter().map(|item| if worth_it { copy(item) } else { None }).collect() }
     }
 
-    /// What is in it.
-    pub(super) fn items(&self) -> &'a [Item] {
-        self.items
-    }
-
     /// Closes as many as fit until `end_at`, at least one; how many have had their turn.
     pub(super) fn close(
         &self,

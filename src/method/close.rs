@@ -11,7 +11,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::batch::{Batch, SHORTEST_CHAIN};
 use super::pace::Pace;
 use super::surgeon::{Candidate, Surgeon};
-use super::wake::Waits;
 use super::{Conduct, Item, ItemOutcome, Job, Operation};
 use crate::error::{AttachError, TraceError};
 use crate::inject::deathpoint::{self, Place};
@@ -19,7 +18,7 @@ use crate::inject::restart;
 use crate::net::Copies;
 use crate::proc::{Process, Procfs};
 use crate::trace::refusal::Refusal;
-use crate::trace::{Deadline, Roll, SeizedGroup, Stopped, StoppedGroup, on_tracer_thread, signals};
+use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
 
 /// What the target gets between two slices. Interrupted again at once, it would not run at all: slices of 500
 /// closes then gave the same pause as one long stop.
@@ -70,7 +69,6 @@ fn operate(
     let candidate = Candidate::choose(process, table, &mut group, chains)?;
     let copies = if chains { copies_of(process, items.len()) } else { None };
     let mut pace = Pace::new(conduct.max_pause);
-    let mut waits = Waits::default();
     let mut next = 0;
     loop {
         if signals::end_is_wanted() {
@@ -78,27 +76,13 @@ fn operate(
         }
         let mut batch = Batch::prepare(copies.as_ref(), following(items, next, &pace));
         let deadline = Deadline::after(conduct.timeout);
-        waits.begin();
-        let mut on_stop = |thread: &mut Stopped| {
-            if let Some(fd) = restart::hide_interruption(thread)? {
-                waits.note(thread.tid(), fd);
-            }
-            Ok(())
-        };
-        let mut stopped = group.stop(process, conduct.max_pause, deadline, &mut on_stop).map_err(explain)?;
+        let mut stopped = group
+            .stop(process, conduct.max_pause, deadline, &mut restart::hide_interruption)
+            .map_err(explain)?;
         operation.threads = operation.threads.max(stopped.threads().len());
         operation.stops += 1;
         deathpoint::reach(Place::Stopped);
         let since = stopped.since();
-        let to_wake = waits.to_wake(batch.items());
-        if !to_wake.is_empty() && !stopped.is_group_stopped() {
-            group = stopped.resume()?;
-            operation.count_pause(since.elapsed());
-            let own_copies = if copies.is_none() { Copies::of(process) } else { None };
-            waits.wake(process, copies.as_ref().or(own_copies.as_ref()), &to_wake);
-            operation.woken = waits.woken().to_vec();
-            continue;
-        }
         let before = next;
         let mut result = slice(operation, &mut next, &batch, &mut stopped, process, &candidate, conduct);
         // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.

@@ -4,7 +4,6 @@ mod batch;
 pub mod close;
 mod pace;
 mod surgeon;
-mod wake;
 
 use std::time::Duration;
 
@@ -71,8 +70,6 @@ pub struct Operation {
     pub longest_pause: Duration,
     /// All pauses together.
     pub total_pause: Duration,
-    /// How many threads were woken from a call on a descriptor before it was closed.
-    pub woken: Vec<(Fd, usize)>,
     /// Why it ended early, if it did.
     pub error: Option<AttachError>,
     /// Whether every thread was put back as it was.
@@ -89,7 +86,6 @@ impl Operation {
             stops: 0,
             longest_pause: Duration::ZERO,
             total_pause: Duration::ZERO,
-            woken: Vec::new(),
             error: None,
             restored: true,
         }

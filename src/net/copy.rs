@@ -8,8 +8,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
-use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, getsockname, shutdown};
+use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 use nix::sys::stat::fstat;
 
 use super::endpoint::{Endpoint, UnixName};
@@ -38,17 +37,6 @@ impl Copies {
     #[must_use]
     pub fn copy(&self, fd: Fd, inode: Inode) -> Option<OwnedFd> {
         self.copy_and_owner(fd, inode).map(|(copy, _)| copy)
-    }
-
-    /// Shuts the socket `inode` at descriptor `fd` down in both directions (shutdown(2)), which wakes whoever waits on it;
-    /// whether that was done. A listening socket is left alone: others may accept on it, too.
-    #[must_use]
-    pub fn shut_down(&self, fd: Fd, inode: Inode) -> bool {
-        let Some(copy) = self.copy(fd, inode) else { return false };
-        let listens = sys::int_option(copy.as_fd(), libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
-        // ENOTCONN: a socket without a connection, whose waiters are woken all the same.
-        listens.is_ok_and(|listens| listens == 0)
-            && matches!(shutdown(copy.as_raw_fd(), Shutdown::Both), Ok(()) | Err(Errno::ENOTCONN))
     }
 
     /// What descriptor `fd` is, if it is the socket `inode`. `None` for everything that can't be told this way: a

@@ -45,9 +45,6 @@ fn write_one(report: &ActionReport, layout: &Layout, out: &mut dyn Write) -> io:
             if target.outcome == Outcome::Gone {
                 write!(out, "; gone by itself")?;
             }
-            if target.woken_threads > 0 {
-                write!(out, "; {} that waited on it woken", Counted(target.woken_threads, "thread"))?;
-            }
             write_connection(target, layout, out)?;
             write_pause(report, "paused", out)?;
             write_holders(target, false, out)

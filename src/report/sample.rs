@@ -25,7 +25,6 @@ pub(crate) fn tcp_target() -> TargetReport {
         outcome: Outcome::Done,
         fd_freed: true,
         connection: ConnectionFate::Ended,
-        woken_threads: 0,
         holders: Vec::new(),
         error: None,
         hint: None,

@@ -29,21 +29,6 @@ static ABI: Abi = Abi {
         let r = &mut regs.0;
         (r.rax, r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9) = (nr, a, b, c, d, e, f);
     },
-    waits_on_descriptor: &[
-        0,   // read
-        1,   // write
-        19,  // readv
-        20,  // writev
-        42,  // connect
-        43,  // accept
-        44,  // sendto
-        45,  // recvfrom
-        46,  // sendmsg
-        47,  // recvmsg
-        288, // accept4
-        299, // recvmmsg
-        307, // sendmmsg
-    ],
     eintr_on_interrupt: &[
         0,   // read, of a socket with SO_RCVTIMEO
         1,   // write, to a socket with SO_SNDTIMEO
@@ -127,15 +112,6 @@ impl Registers {
         // x32 sets bit 30 of the same numbers.
         let nr = low_half(self.0.orig_rax).cast_signed();
         u64::try_from(nr).ok().map(|nr| nr & !u64::from(X32_BIT))
-    }
-
-    /// The first argument of the call in progress.
-    pub(super) fn first_argument(&self, abi: &Abi) -> u64 {
-        if abi.word == Word::Bits32 {
-            u64::from(low_half(self.0.rbx))
-        } else {
-            u64::from(low_half(self.0.rdi))
-        }
     }
 
     /// What the last call returned: a value, or a negated errno.
@@ -271,22 +247,6 @@ mod tests {
         assert_eq!(rewritten(3, -4, native), None, "close must never run twice");
         assert_eq!(rewritten(-1, -4, native), None, "not in a call");
         assert_eq!(rewritten(256, 0xffff_fffc, compat_abi()), Some(-ERESTARTNOHAND), "32-bit epoll_wait");
-    }
-
-    #[test]
-    fn tells_the_descriptor_a_thread_waits_on() {
-        assert_eq!(
-            registers(45, -512).waits_on(native_abi()),
-            crate::ids::Fd::new(15),
-            "recvfrom, fd in rdi"
-        );
-        assert_eq!(
-            registers(371, -512).waits_on(compat_abi()),
-            crate::ids::Fd::new(6),
-            "recvfrom, fd in ebx"
-        );
-        assert_eq!(registers(232, -4).waits_on(native_abi()), None, "epoll_wait waits on what it watches");
-        assert_eq!(registers(-1, 0).waits_on(native_abi()), None);
     }
 
     #[test]
