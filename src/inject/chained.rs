@@ -62,7 +62,14 @@ impl Remote<'_> {
         deathpoint::reach(Place::Chained);
         let (mut progress, mut limit) = (at, self.entry_deadline());
         loop {
-            thread = self.run_chain(thread)?;
+            thread = match self.run_chain(thread) {
+                Ok(thread) => thread,
+                Err(error) => {
+                    // Nobody looks again before what is left of it: nothing may be left.
+                    self.cut_chain(fds.len());
+                    return Err(error);
+                }
+            };
             thread = match self.judge(thread, &chain, at)? {
                 ControlFlow::Break(end) => return Ok(end),
                 ControlFlow::Continue(on) => on,

@@ -88,6 +88,16 @@ impl Lifeline {
         }
     }
 
+    /// Makes the rest of a chain in front of it harmless, while its thread is out of reach: each step closes a number
+    /// that no descriptor has, and the way to the lifeline stays open.
+    pub(super) fn cut(&self, steps: usize) {
+        for step in 0..steps {
+            let first = self.at.checked_add(8 + chain::STEP * step as u64);
+            // A thread whose memory is gone has nothing to make harmless.
+            let _ = first.map(|at| write_memory(self.tid, at, &u64::from(u32::MAX).to_le_bytes()));
+        }
+    }
+
     /// Where the stack pointer belongs during the call.
     pub(super) fn sp(&self) -> RemoteAddr {
         self.at

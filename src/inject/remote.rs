@@ -288,6 +288,12 @@ impl<'a> Remote<'a> {
         }
     }
 
+    pub(super) fn cut_chain(&self, steps: usize) {
+        if let Some(lifeline) = &self.lifeline {
+            lifeline.cut(steps);
+        }
+    }
+
     pub(super) fn keep(&mut self, thread: Stopped) {
         self.thread = Some(thread);
     }

@@ -16,8 +16,12 @@ use crate::proc::{FdTarget, ProcError};
 /// Fewer are closed one at a time: setting a chain up costs about as much as three stops.
 pub(super) const SHORTEST_CHAIN: usize = 4;
 
+/// More are closed by several chains in one stop. If fdclose is killed in the middle of a chain, the rest of it runs without
+/// anyone looking again: this is how much that can be.
+const LONGEST_CHAIN: usize = 64;
+
 /// So many signals may come between the closes of one slice before it goes on one at a time.
-const MOST_INTERRUPTIONS: u32 = 100;
+const MOST_INTERRUPTIONS: u32 = 10;
 
 /// The descriptors of one slice.
 ///
@@ -49,17 +53,49 @@ impl<'a> Batch<'a> {
         outcomes: &mut [ItemOutcome],
         end_at: Instant,
     ) -> (usize, Result<(), TraceError>) {
-        if self.items.len() < SHORTEST_CHAIN {
+        if self.items.len() < SHORTEST_CHAIN || self.copies.iter().all(Option::is_none) {
             return self.one_by_one(surgeon, outcomes, 0, end_at);
         }
-        let (looked_at, mut to_close) = self.look(surgeon, outcomes, end_at);
-        let mut interruptions = 0;
-        while to_close.len() >= SHORTEST_CHAIN && interruptions < MOST_INTERRUPTIONS {
-            let fds: Vec<Fd> = to_close.iter().filter_map(|index| Some(self.items.get(*index)?.fd)).collect();
+        let (looked_at, to_close) = self.look(surgeon, outcomes, end_at);
+        // A close that may block, of a file on a network file system, has no place in a chain: it could run on long after
+        // everything else has changed. A socket that has a copy can't block.
+        let (sockets, others): (Vec<usize>, Vec<usize>) =
+            to_close.into_iter().partition(|index| matches!(self.copies.get(*index), Some(Some(_))));
+        let mut left = others;
+        for sockets in sockets.chunks(LONGEST_CHAIN) {
+            match self.chain(surgeon, outcomes, sockets) {
+                Ok(open) => left.extend(open),
+                Err(error) => return (looked_at, Err(error)),
+            }
+        }
+        // What a chain left open is tried alone: it will have its own answer.
+        for index in left {
+            let Some(item) = self.items.get(index) else { continue };
+            match close_one(surgeon, item) {
+                Ok(outcome) => settle(outcomes, index, outcome),
+                Err(error) => return (looked_at, Err(error)),
+            }
+        }
+        (looked_at, Ok(()))
+    }
+
+    /// Closes the items `indices` by a chain; returns those that are still open.
+    fn chain(
+        &self,
+        surgeon: &mut Surgeon<'_>,
+        outcomes: &mut [ItemOutcome],
+        indices: &[usize],
+    ) -> Result<Vec<usize>, TraceError> {
+        let mut open = indices.to_vec();
+        for _ in 0..MOST_INTERRUPTIONS {
+            if open.len() < SHORTEST_CHAIN {
+                break;
+            }
+            let fds: Vec<Fd> = open.iter().filter_map(|index| Some(self.items.get(*index)?.fd)).collect();
             let ended = surgeon.close_chain(&fds);
             // What the chain has done is seen, not assumed, after an error, too. With everything stopped, what is not
             // open was closed.
-            to_close.retain(|index| match self.is_open(surgeon, *index) {
+            open.retain(|index| match self.is_open(surgeon, *index) {
                 Some(Ok(false)) => {
                     settle(outcomes, *index, ItemOutcome::Done(None));
                     false
@@ -70,24 +106,11 @@ impl<'a> Batch<'a> {
                     false
                 }
             });
-            let end = match ended {
-                Ok(end) => end,
-                Err(error) => return (looked_at, Err(error)),
-            };
-            match end {
-                // What the chain left open is tried alone: it will have its own answer.
-                ChainEnd::Through | ChainEnd::NotHere => break,
-                ChainEnd::Interrupted => interruptions += 1,
+            if ended? != ChainEnd::Interrupted {
+                break;
             }
         }
-        for index in to_close {
-            let Some(item) = self.items.get(index) else { continue };
-            match close_one(surgeon, item) {
-                Ok(outcome) => settle(outcomes, index, outcome),
-                Err(error) => return (looked_at, Err(error)),
-            }
-        }
-        (looked_at, Ok(()))
+        Ok(open)
     }
 
     /// Whether an item's descriptor is open, by the cheapest way there is.

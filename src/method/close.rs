@@ -16,7 +16,7 @@ use crate::error::{AttachError, TraceError};
 use crate::inject::deathpoint::{self, Place};
 use crate::inject::restart;
 use crate::net::Copies;
-use crate::proc::{Process, Procfs};
+use crate::proc::{FdTarget, Process, Procfs};
 use crate::trace::refusal::Refusal;
 use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
 
@@ -110,7 +110,11 @@ fn operate(
 /// The items of the next slice.
 fn following<'a>(items: &'a [Item], next: usize, pace: &Pace) -> &'a [Item] {
     let rest = items.get(next..).unwrap_or_default();
-    rest.get(..pace.size()).unwrap_or(rest)
+    let rest = rest.get(..pace.size()).unwrap_or(rest);
+    // Sockets and others are closed in different ways, and take different times.
+    let is_socket = |item: &Item| matches!(item.expected.target, FdTarget::Socket(_));
+    let alike = |item: &&Item| Some(is_socket(item)) == rest.first().map(is_socket);
+    rest.get(..rest.iter().take_while(alike).count()).unwrap_or(rest)
 }
 
 /// For copies of the sockets of a batch; room for them is made as far as the hard limit allows.

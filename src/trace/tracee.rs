@@ -123,6 +123,9 @@ impl Seized {
     }
 }
 
+/// `si_code` of a SIGSYS by which syscall user dispatch (prctl(2)) answers a call.
+const SYS_USER_DISPATCH: i32 = 2;
+
 /// A request to a thread that should be stopped. ESRCH then means that SIGKILL, which no stop withstands, or an
 /// exit has taken it.
 fn answer<T>(request: &'static str, tid: Tid, answer: Result<T, Errno>) -> Result<T, TraceError> {
@@ -180,7 +183,6 @@ impl Stopped {
     /// # Errors
     /// [`TraceError`], `Gone` included.
     pub fn is_fault_of_call(&self, site: RemoteAddr, len: u64) -> Result<bool, TraceError> {
-        const SYS_USER_DISPATCH: i32 = 2;
         let Stop::SignalDelivery(signal) = self.stop else { return Ok(false) };
         let info = answer("PTRACE_GETSIGINFO", self.tid, sys::signal_info(self.tid))?;
         let ip = self.registers()?.ip();
@@ -198,11 +200,15 @@ impl Stopped {
     /// [`TraceError`], `Gone` included.
     pub fn is_fault_of_chain(&self, start: RemoteAddr) -> Result<bool, TraceError> {
         let Stop::SignalDelivery(signal) = self.stop else { return Ok(false) };
-        if ![libc::SIGSEGV, libc::SIGBUS, libc::SIGILL].contains(&signal.as_raw()) {
+        if ![libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGSYS].contains(&signal.as_raw()) {
             return Ok(false);
         }
         let info = answer("PTRACE_GETSIGINFO", self.tid, sys::signal_info(self.tid))?;
         let registers = self.registers()?;
+        if signal.as_raw() == libc::SIGSYS {
+            // The very first call of the chain may be the one that is answered so.
+            return Ok(info.code == SYS_USER_DISPATCH);
+        }
         Ok(info.code > 0 && (registers.sp() != start || info.address == registers.ip().0))
     }
 

@@ -14,7 +14,8 @@ use crate::ids::{Fd, RemoteAddr};
 const CLOSE: u64 = 3;
 const TGKILL: u64 = 234;
 const STEP_WORDS: usize = 5;
-const STEP: u64 = 8 * STEP_WORDS as u64;
+/// The length of a step in bytes; its argument is the second word.
+pub const STEP: u64 = 8 * STEP_WORDS as u64;
 
 /// The signal at the end, and the thread it goes to, by the numbers of the target's own pid namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

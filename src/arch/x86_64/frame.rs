@@ -25,6 +25,10 @@ const XSTATE_ALIGN: u64 = 64;
 /// Where `struct _fpx_sw_bytes` lies in the FXSAVE area.
 const SW_BYTES: usize = 464;
 const XSTATE_HEADER: usize = 512;
+/// The tile registers' bits in XSTATE_BV, and where the state before them ends in the standard format of every processor
+/// that has them.
+const AMX: u64 = 0b11 << 17;
+const AMX_AT: usize = 2696;
 const MAGIC1: u32 = 0x4650_5853;
 const MAGIC2: u32 = 0x4650_5845;
 
@@ -113,10 +117,18 @@ fn sigcontext(registers: &Registers) -> [u64; 19] {
 }
 
 fn xstate_for_frame(xstate: &[u8]) -> Option<Vec<u8>> {
-    let features = u64::from_le_bytes(xstate.get(SW_BYTES..SW_BYTES + 8)?.try_into().ok()?);
+    let word = |at: usize| Some(u64::from_le_bytes(xstate.get(at..at + 8)?.try_into().ok()?));
     if xstate.len() < XSTATE_HEADER + 64 {
         return None;
     }
+    // ptrace gives room for AMX wherever the processor has it; a frame may have it only for a thread that asked the
+    // kernel for AMX (arch_prctl(2)), and else would have none of its extended state restored.
+    let in_use = word(XSTATE_HEADER)?;
+    let (xstate, features) = match xstate.get(..AMX_AT) {
+        Some(_) if in_use & AMX != 0 => return None,
+        Some(without) => (without, word(SW_BYTES)? & !AMX),
+        None => (xstate, word(SW_BYTES)?),
+    };
     let size = u32::try_from(xstate.len()).ok()?;
     let mut bytes = xstate.to_vec();
     bytes.extend_from_slice(&MAGIC2.to_le_bytes());
@@ -176,5 +188,17 @@ mod tests {
         assert_eq!(area[832..], MAGIC2.to_le_bytes());
         assert!(bytes.len() <= lifeline_len(832));
         assert_eq!(lifeline(gadgets, Restored { xstate: &[0; 100], ..restored }, at), None);
+    }
+
+    #[test]
+    fn tiles_are_left_out_unless_they_are_in_use() {
+        let mut xstate = vec![0; 11_008];
+        put(&mut xstate, SW_BYTES, 0x602e7);
+        put(&mut xstate, XSTATE_HEADER, 0x2e7);
+        let cut = xstate_for_frame(&xstate).unwrap();
+        assert_eq!(cut.len(), AMX_AT + 4);
+        assert_eq!(word(&cut, SW_BYTES + 8), 0x2e7);
+        put(&mut xstate, XSTATE_HEADER, 0x402e7);
+        assert_eq!(xstate_for_frame(&xstate), None);
     }
 }
