@@ -152,7 +152,7 @@ impl<'a> Remote<'a> {
         deathpoint::reach(Place::Loaded);
         let deadline = self.entry_deadline();
         loop {
-            thread = self.run_to_entry(thread)?;
+            thread = self.run_to_entry(thread, deadline)?;
             match thread.stop() {
                 Stop::Syscall => return Ok(Entry::Reached(thread)),
                 // A SIGCONT, an interrupt left over, or ours: nothing ran yet, the registers are still as set.
@@ -173,8 +173,11 @@ impl<'a> Remote<'a> {
     }
 
     /// Lets the thread run until it stops, for whatever reason; it is not left to itself with our registers.
-    fn run_to_entry(&mut self, thread: Stopped) -> Result<Stopped, TraceError> {
-        match thread.run_to_syscall()?.wait(Deadline::after(ENTRY_LIMIT / 10))? {
+    ///
+    /// It is interrupted only when all the time is over: a thread that has to wait long for a CPU would otherwise be
+    /// interrupted whenever it gets one, and never arrive.
+    fn run_to_entry(&mut self, thread: Stopped, deadline: Deadline) -> Result<Stopped, TraceError> {
+        match thread.run_to_syscall()?.wait(deadline)? {
             Waited::Stopped(thread) => Ok(thread),
             Waited::Gone => Err(TraceError::Gone(self.tid)),
             Waited::Late(late) => {
