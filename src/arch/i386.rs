@@ -16,8 +16,10 @@ pub(super) static ABI: Abi = Abi {
     eintr_on_interrupt: &[
         3,   // read
         4,   // write
+        82,  // select, if its timeout can't be written to
         102, // socketcall: connect, accept, send*, recv*
         117, // ipc: semop, semtimedop
+        142, // _newselect, likewise
         145, // readv
         146, // writev
         177, // rt_sigtimedwait
@@ -25,10 +27,13 @@ pub(super) static ABI: Abi = Abi {
         239, // sendfile64
         247, // io_getevents
         256, // epoll_wait
+        308, // pselect6, likewise
+        309, // ppoll, likewise
         313, // splice
         315, // tee
         316, // vmsplice
         319, // epoll_pwait
+        324, // fallocate, on tmpfs before Linux 6.9, which takes back what it did
         333, // preadv
         334, // pwritev
         337, // recvmmsg
@@ -42,6 +47,8 @@ pub(super) static ABI: Abi = Abi {
         378, // preadv2
         379, // pwritev2
         385, // io_pgetevents
+        413, // pselect6_time64, likewise
+        414, // ppoll_time64, likewise
         416, // io_pgetevents_time64
         417, // recvmmsg_time64
         420, // semtimedop_time64

@@ -34,6 +34,7 @@ static ABI: Abi = Abi {
         1,   // write, to a socket with SO_SNDTIMEO
         19,  // readv
         20,  // writev
+        23,  // select, if its timeout can't be written to
         40,  // sendfile, to a socket with SO_SNDTIMEO
         42,  // connect, with SO_SNDTIMEO
         43,  // accept, with SO_RCVTIMEO
@@ -46,10 +47,13 @@ static ABI: Abi = Abi {
         208, // io_getevents
         220, // semtimedop
         232, // epoll_wait
+        270, // pselect6, if its timeout can't be written to
+        271, // ppoll, likewise
         275, // splice
         276, // tee
         278, // vmsplice
         281, // epoll_pwait
+        285, // fallocate, on tmpfs before Linux 6.9, which takes back what it did
         288, // accept4
         295, // preadv
         296, // pwritev
