@@ -16,7 +16,10 @@ mod wait;
 
 pub(crate) use before::Before;
 pub(crate) use needs::{Need, lacks, skip};
-pub(crate) use tool::{Run, fdclose, fdclose_as, fdclose_dying_at, fdclose_unshared, fdclose_while, outcome};
+pub(crate) use tool::{
+    Run, Started, fdclose, fdclose_as, fdclose_dying_at, fdclose_unshared, fdclose_while, outcome,
+    start_fdclose,
+};
 pub(crate) use victim::Victim;
 pub(crate) use wait::{PATIENCE, wait_until};
 

@@ -13,6 +13,14 @@ pub(crate) fn kill(pid: u32, signal: c_int) {
     assert_eq!(result, 0, "kill {pid}: {}", io::Error::last_os_error());
 }
 
+/// tgkill(2).
+#[track_caller]
+pub(crate) fn kill_thread(pid: u32, tid: u32, signal: c_int) {
+    // SAFETY: no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) };
+    assert_eq!(result, 0, "tgkill {tid} of {pid}: {}", io::Error::last_os_error());
+}
+
 /// sigqueue(3) with a number; `false` when the queue is full.
 #[track_caller]
 pub(crate) fn queue(pid: u32, signal: c_int, number: usize) -> bool {

@@ -2,11 +2,12 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::evidence;
 use super::victim::command_as;
 
 /// fdclose never hangs: this is far above its own default deadline of 5 s.
@@ -65,14 +66,52 @@ pub(crate) fn fdclose_as(user: u32, args: &[&str]) -> Run {
 fn run(mut command: Command, args: &[&str]) -> Run {
     command.args(args).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("FORCE_COLOR");
     let output = assert_cmd::Command::from_std(command).timeout(DEADLINE).output().expect("fdclose runs");
-    Run {
-        status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("standard error is UTF-8"),
+    Run::of(output)
+}
+
+/// A run under way.
+pub(crate) struct Started(Child);
+
+/// Starts fdclose, with nothing on its standard input, and does not wait for it.
+#[track_caller]
+pub(crate) fn start_fdclose(args: &[&str]) -> Started {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Started(command.spawn().expect("fdclose starts"))
+}
+
+impl Started {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.0.try_wait().expect("fdclose is ours").is_some()
+    }
+
+    /// Whether a signal has stopped it, every thread of it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let is_stopped = |tid| evidence::status(self.pid(), tid).is_none_or(|status| status.state == 'T');
+        evidence::threads(self.pid()).into_iter().all(is_stopped)
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn finish(self) -> Run {
+        Run::of(self.0.wait_with_output().expect("fdclose is ours"))
     }
 }
 
 impl Run {
+    fn of(output: Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("standard error is UTF-8"),
+        }
+    }
+
     /// Proves the exit status.
     #[track_caller]
     pub(crate) fn exits(self, status: i32) -> Self {
