@@ -248,7 +248,7 @@ impl Row {
             latest = elapsed.saturating_sub(last.elapsed()) + LIMIT * 9 / 8 + LATE;
         }
         assert!(elapsed <= latest, "too late: {elapsed:?}");
-        Some(elapsed - LIMIT)
+        elapsed.checked_sub(LIMIT)
     }
 
     /// Whether the thread makes one call only.
