@@ -1,5 +1,6 @@
 //! All threads of a process, stopped together and let go together.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -27,6 +28,9 @@ const MOST_PATIENCE: Duration = Duration::from_millis(50);
 const FOR_EACH_THREAD: Duration = Duration::from_micros(20);
 const DOUBLINGS: u32 = 3;
 
+/// So often a refusal to attach is not believed, at 10 us each, before it is told.
+const MOST_DOUBTS: u32 = 20;
+
 /// What is done to each thread as soon as it is stopped, before anything can let it go again.
 pub type OnStop<'a> = &'a mut dyn FnMut(&mut Stopped) -> Result<(), TraceError>;
 
@@ -37,6 +41,8 @@ pub struct SeizedGroup {
     seen: Seen,
     /// Threads to be stopped last.
     busy: Vec<Tid>,
+    /// How often a refusal was not believed.
+    doubts: u32,
 }
 
 /// All threads of a process, each in a ptrace-stop: nothing of the process changes but from outside.
@@ -56,7 +62,8 @@ impl SeizedGroup {
     /// [`AttachError`] when a living thread can't be attached to. Threads attached by then stay so until the
     /// tracer's thread ends, running undisturbed.
     pub fn seize(process: &Process, roll: &Roll, deadline: Deadline) -> Result<Self, AttachError> {
-        let mut group = Self { threads: Vec::new(), seen: Seen::new(roll.clone()), busy: Vec::new() };
+        let mut group =
+            Self { threads: Vec::new(), seen: Seen::new(roll.clone()), busy: Vec::new(), doubts: 0 };
         while !process.has_threads(group.threads.len())? && group.seize_new(process)? {
             if deadline.remaining().is_none() {
                 return Err(AttachError::TooManyNewThreads);
@@ -101,9 +108,12 @@ impl SeizedGroup {
                 Err(Errno::ESRCH) => {}
                 // A zombie leader stays listed while other threads live; a dying thread answers EPERM, too.
                 Err(Errno::EPERM) if has_ended(process, tid) => {}
-                // A thread that changes its number in an execve answers EPERM. The next listing is clear again.
-                Err(Errno::EPERM) if !self.threads.is_empty() && tracer(process, tid).is_none() => {
+                // A thread that ends in an execve, or changes its number there, answers EPERM, too. It is clear again
+                // soon; a refusal that is meant lasts.
+                Err(Errno::EPERM) if self.doubts < MOST_DOUBTS && tracer(process, tid).is_none() => {
+                    self.doubts += 1;
                     self.seen.listed.clear();
+                    thread::yield_now();
                     return Ok(true);
                 }
                 Err(errno) => return Err(AttachError::Seize { tid, errno }),
@@ -253,7 +263,7 @@ impl StoppedGroup {
                 Err(error) => return Err(error),
             }
         }
-        Ok(SeizedGroup { threads, seen: self.seen, busy: self.busy })
+        Ok(SeizedGroup { threads, seen: self.seen, busy: self.busy, doubts: 0 })
     }
 
     /// Ends the tracing of every thread.

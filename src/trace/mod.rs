@@ -37,7 +37,7 @@ pub fn prepare_process() -> io::Result<()> {
 }
 
 /// After this long, threads of the target that have ended are reaped from outside the tracer's thread; see [`Roll`].
-const REAP_EVERY: Duration = Duration::from_millis(100);
+const REAP_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `surgery` on a thread made for it. When that thread ends, however it ends, the kernel detaches whatever it
 /// still traces (`exit_ptrace`): also threads that can't be detached because they never stopped.

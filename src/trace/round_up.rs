@@ -72,7 +72,8 @@ impl RoundUp {
                 // A leader that called pthread_exit reports nothing until the last thread has ended.
                 self.asked.retain(|thread| {
                     let ended = has_ended(process, thread.tid());
-                    if ended {
+                    // A leader stays on the roll.
+                    if ended && sys::reap(thread.tid()) {
                         seen.remove(thread.tid());
                     }
                     !ended
@@ -99,14 +100,14 @@ impl RoundUp {
                 Waited::Stopped(mut now) => match now.stop() {
                     Stop::Interrupt | Stop::Group(_) => match on_stop(&mut now) {
                         Ok(()) => self.stopped.push(now),
-                        // Killed: the next wait for it says so.
-                        Err(TraceError::Gone(_)) => seen.remove(tid),
+                        // Killed, and not reaped yet: that is left to whoever watches the roll.
+                        Err(TraceError::Gone(_)) => {}
                         Err(error) => return Err(error.into()),
                     },
                     // A signal was on its way: it is handed on, and the stop asked for comes right after it.
                     Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => match now.run() {
                         Ok(running) => self.asked.push(running),
-                        Err(TraceError::Gone(_)) => seen.remove(tid),
+                        Err(TraceError::Gone(_)) => {}
                         Err(error) => return Err(error.into()),
                     },
                 },
@@ -134,10 +135,9 @@ impl RoundUp {
         on_stop: OnStop<'_>,
     ) -> Result<(), AttachError> {
         for thread in self.stopped.drain(..).rev() {
-            let tid = thread.tid();
             match thread.run() {
                 Ok(running) => self.running.push(running),
-                Err(TraceError::Gone(_)) => seen.remove(tid),
+                Err(TraceError::Gone(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -161,7 +161,10 @@ impl RoundUp {
             let tid = thread.tid();
             let going_on = match thread.look()? {
                 Waited::Late(running) => Ok(running),
-                Waited::Gone => Err(TraceError::Gone(tid)),
+                Waited::Gone => {
+                    seen.remove(tid);
+                    continue;
+                }
                 Waited::Stopped(mut now) => match now.stop() {
                     Stop::Interrupt | Stop::Group(_) => on_stop(&mut now).and_then(|()| now.run()),
                     Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => now.run(),
@@ -174,7 +177,7 @@ impl RoundUp {
                     self.running.swap(index, last);
                     index += 1;
                 }
-                Err(TraceError::Gone(_)) => seen.remove(tid),
+                Err(TraceError::Gone(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -15,10 +15,12 @@ use crate::ids::Tid;
 pub struct Roll(Arc<Mutex<HashSet<Tid>>>);
 
 impl Roll {
-    /// Reaps those that have ended. Their tracer then finds them gone.
+    /// Reaps those that have ended, and strikes them off. Their tracer then finds them gone.
     pub(super) fn reap(&self) {
         let tids: Vec<Tid> = self.with(|tids| tids.iter().copied().collect());
-        tids.into_iter().for_each(sys::reap);
+        for tid in tids.into_iter().filter(|tid| sys::reap(*tid)) {
+            self.with(|tids| tids.remove(&tid));
+        }
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut HashSet<Tid>) -> T) -> T {
@@ -47,7 +49,8 @@ impl Seen {
         self.roll.with(|tids| tids.insert(tid));
     }
 
-    /// The thread is gone; its number may come again for another one.
+    /// The thread is gone and reaped; its number may come again for another one. One that is dying stays on the roll: if
+    /// nobody reaped it, an `execve` of its process would wait for ever, and we for that.
     pub(super) fn remove(&mut self, tid: Tid) {
         self.roll.with(|tids| tids.remove(&tid));
     }

@@ -149,13 +149,12 @@ pub(super) fn poll_status(tid: Tid) -> Result<Option<i32>, Errno> {
     }
 }
 
-/// Reaps a tracee that has ended, whichever thread of this process traces it.
-pub(super) fn reap(tid: Tid) {
+/// Reaps a tracee that has ended, whichever thread of this process traces it; whether there was one to reap. A leader
+/// can't be reaped before the last thread of its process.
+pub(super) fn reap(tid: Tid) -> bool {
     // Whatever the flags, wait takes the stops of tracees, too (`wait_task_stopped`): those are the tracer's to take.
     // So it is looked at first; what has ended stays so.
-    if has_exited(tid, libc::WNOWAIT) {
-        has_exited(tid, 0);
-    }
+    has_exited(tid, libc::WNOWAIT) && has_exited(tid, 0)
 }
 
 fn has_exited(tid: Tid, more_flags: i32) -> bool {
