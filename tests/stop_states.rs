@@ -17,7 +17,7 @@ fn a_vfork_parent_is_refused_in_time_and_its_other_threads_run_on() {
     for side in [&[][..], &["--side"]] {
         let mut victim = Victim::spawn("vfork_parent", side);
         wait_until("the wait for the child", || is_unstoppable(&victim));
-        let before = Before::of(victim.pid());
+        let before_fd = evidence::link(victim.pid(), victim.value("fd"));
         let arguments =
             ["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "2s"];
 
@@ -28,7 +28,8 @@ fn a_vfork_parent_is_refused_in_time_and_its_other_threads_run_on() {
         assert!(matches!(run.status, Some(2 | 3)), "{run:#?}");
         run.one_error().says(&["vfork"]).says(&[&victim.value::<String>("tid")]);
         assert!(took < Duration::from_secs(4), "{took:?}");
-        before.assert_untouched();
+        assert_eq!(before_fd, evidence::link(victim.pid(), victim.value("fd")));
+        evidence::assert_untraced(victim.pid());
         // A tenth of the time in which it was tried; a pause that lasts all that time is 2 s.
         let gap: u64 = victim.ask_fields("check")["gap_us"].parse().expect("a number");
         assert!(gap < 500_000, "a thread stood still for {gap} us");
@@ -143,11 +144,10 @@ fn a_process_that_ends_meanwhile_is_gone() {
         let pid = victim.pid();
         let begun = Instant::now();
         let run = fdclose_while(&arguments, || {
-            // Some rounds from the first moment on, the others some looks later.
-            if round > 5 {
-                let traced = || evidence::status(pid, pid).is_none_or(|status| status.tracer != 0);
-                wait_until("the attach", traced);
-            }
+            // Some rounds from the first moment on, the others some looks later. fdclose may be through before it is
+            // seen at work; what it says has to be orderly then, too.
+            let traced = || evidence::status(pid, pid).is_none_or(|status| status.tracer != 0);
+            (0..round * 400).take_while(|_| !traced()).for_each(|_| std::thread::yield_now());
             (0..round % 6 * 200).for_each(|_| std::thread::yield_now());
             victim.kill();
         });

@@ -10,6 +10,8 @@
 //! No code is written: the gadgets are bytes found in the target's libraries. The scratch bytes lie where no compiler
 //! and no signal handler of a stopped thread keeps anything, and are put back all the same.
 
+use nix::errno::Errno;
+
 use super::gadget;
 use super::landmarks::Landmarks;
 use crate::arch::chain::{self, Chain};
@@ -108,6 +110,8 @@ impl Lifeline {
     pub(super) fn take_up(self) -> Result<(), TraceError> {
         match write_memory(self.tid, self.at, &self.before) {
             Ok(written) if written == self.before.len() => Ok(()),
+            // Its memory went with it.
+            Err(Errno::ESRCH) => Err(TraceError::Gone(self.tid)),
             _ => Err(TraceError::Scratch(self.at)),
         }
     }

@@ -20,6 +20,9 @@ use crate::proc::{FdTarget, Process, Procfs};
 use crate::trace::refusal::Refusal;
 use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
 
+/// A process that was killed takes no longer to end all its threads.
+const LAST_BREATH: Duration = Duration::from_millis(100);
+
 /// What the target gets between two slices. Interrupted again at once, it would not run at all: slices of 500
 /// closes then gave the same pause as one long stop.
 const BREATHER: Duration = Duration::from_micros(200);
@@ -32,6 +35,14 @@ pub fn close(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
         let mut operation = Operation::new(items.len());
         if let Err(error) = operate(&mut operation, procfs, job, roll, conduct) {
             operation.fail(error);
+        }
+        // What could not be put back because it has ended needs no putting back.
+        if !operation.restored {
+            let deadline = Deadline::after(LAST_BREATH);
+            while !operation.restored && deadline.remaining().is_some() {
+                operation.restored = job.process.living_thread().is_err_and(|error| error.is_gone());
+                thread::yield_now();
+            }
         }
         operation
     };
