@@ -172,7 +172,7 @@ fn look_into(process: Process, selectors: &Selectors, detail: Detail) -> Result<
     };
     // Only a listing shows it.
     let uid = if detail == Detail::All { process.uid().ok() } else { None };
-    let netns = process.netns().ok();
+    let netns = process.namespace_of(dir.tid(), "net").ok();
     Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches }))
 }
 

@@ -1,6 +1,6 @@
 //! What a surgery needs to find in the target's memory, read before the stop: call instructions and stacks.
 
-use super::gadget::{self, Site};
+use super::gadget::{self, Origin, Site};
 use crate::arch::{self, frame};
 use crate::ids::{RemoteAddr, Tid};
 use crate::proc::{Mapping, Process};
@@ -31,15 +31,18 @@ pub struct Landmarks {
 }
 
 impl Landmarks {
-    /// Looks around in `process`, with the eyes of `tid`, a thread that lives. Finds nothing where its maps can't be read.
+    /// Looks around in `process`, with the eyes of `tid`, a thread that lives; `chains` if chains of calls are to be
+    /// run. Finds nothing where its maps can't be read.
     #[must_use]
-    pub fn read(process: &Process, tid: Tid) -> Self {
+    pub fn read(process: &Process, tid: Tid, chains: bool) -> Self {
         let Ok(maps) = process.maps() else { return Self::default() };
-        Self {
-            spare_site: Site::find_in(process, tid, &maps, arch::native_abi()),
-            gadgets: find_gadgets(tid, &maps),
-            stacks: stacks(&maps),
-        }
+        let gadgets = find_gadgets(tid, &maps, chains);
+        // One of the gadgets is a call instruction. Without them, the vDSO has one.
+        let spare_site = match gadgets {
+            Some(gadgets) => Some(Site { address: gadgets.syscall_ret, origin: Origin::Mapping }),
+            None => Site::find_in(process, tid, &maps, arch::native_abi()),
+        };
+        Self { spare_site, gadgets, stacks: stacks(&maps) }
     }
 
     /// The lower end of the stack that `sp` lies on, if it lies on one: memory from there up to `sp` and the red zone
@@ -78,7 +81,7 @@ fn is_anonymous_memory(map: &Mapping) -> bool {
 
 /// The gadgets, in files mapped for execution. The dynamic linker of glibc is small and has `syscall; ret` near its
 /// start, the C library has the others near its own.
-fn find_gadgets(tid: Tid, maps: &[Mapping]) -> Option<frame::Gadgets> {
+fn find_gadgets(tid: Tid, maps: &[Mapping], chains: bool) -> Option<frame::Gadgets> {
     let mut files: Vec<&Mapping> =
         maps.iter().filter(|map| map.executable && map.readable && !map.writable && map.inode != 0).collect();
     let mut search = Search { tid, left: SEARCH_LIMIT, piece: vec![0; PIECE] };
@@ -86,7 +89,8 @@ fn find_gadgets(tid: Tid, maps: &[Mapping]) -> Option<frame::Gadgets> {
     let syscall_ret = search.find(&files, frame::SYSCALL_RET)?;
     files.sort_by_key(|map| !is_named(&map.name, LIBRARIES));
     let pop_rax_ret = search.find(&files, frame::POP_RAX_RET)?;
-    Some(frame::Gadgets { syscall_ret, pop_rax_ret, pop_rdi_ret: search.find(&files, frame::POP_RDI_RET) })
+    let pop_rdi_ret = if chains { search.find(&files, frame::POP_RDI_RET) } else { None };
+    Some(frame::Gadgets { syscall_ret, pop_rax_ret, pop_rdi_ret })
 }
 
 const LINKERS: &[&[u8]] = &[b"ld-linux"];
@@ -164,7 +168,7 @@ mod tests {
     fn finds_everything_in_a_living_process() {
         let pid = crate::ids::Pid::new(std::process::id().cast_signed()).unwrap();
         let (process, own) = (Procfs::host().open(pid).unwrap(), pid.leader());
-        let landmarks = Landmarks::read(&process, own);
+        let landmarks = Landmarks::read(&process, own, true);
         let gadgets = landmarks.gadgets.expect("a C library has the gadgets");
         for (at, bytes) in
             [(gadgets.syscall_ret, frame::SYSCALL_RET), (gadgets.pop_rax_ret, frame::POP_RAX_RET)]

@@ -52,7 +52,7 @@ impl Candidate {
             }
         }
         group.spare(busy);
-        let landmarks = Landmarks::read(process, table);
+        let landmarks = Landmarks::read(process, table, chains);
         let tid = waiting.unwrap_or(table);
         let end_signal = if chains { end_signal_of(process, tid) } else { None };
         Ok(Self { tid, fd_dir: process.fd_dir(table)?, table, landmarks, end_signal })

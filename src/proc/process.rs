@@ -193,7 +193,14 @@ impl Process {
     /// read as a tracer could.
     pub fn namespace(&self, kind: &str) -> Result<u64, ProcError> {
         // A leader that has ended has no namespaces any more.
-        let tid = self.living_thread()?;
+        self.namespace_of(self.living_thread()?, kind)
+    }
+
+    /// As [`Process::namespace`], of one thread that lives.
+    ///
+    /// # Errors
+    /// As [`Process::namespace`].
+    pub fn namespace_of(&self, tid: Tid, kind: &str) -> Result<u64, ProcError> {
         let name = [Name::of_task(tid, b"ns/").as_bytes(), kind.as_bytes()].concat();
         let mut buf = LinkBuf::new();
         let link =
