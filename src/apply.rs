@@ -1,12 +1,14 @@
 //! A plan to outcomes: act, look again, and tell what the kernel says then.
 
+use std::mem;
+
 use crate::error::AttachError;
 use crate::ids::Pid;
 use crate::method::{self, Conduct, Item, ItemOutcome, Job, Operation};
 use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;
 use crate::report::{ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text};
-use crate::survey::{Match, Survey};
+use crate::survey::{Diags, Match, Survey};
 use crate::verify;
 
 /// The report on a plan that is not carried out: because it is a dry run, or because nothing in it may be done.
@@ -20,7 +22,8 @@ pub fn preview(survey: &Survey, plan: &Plan, dry_run: bool) -> ActionReport {
 
 /// Carries out `plan`, process by process, and reports what became of every match.
 #[must_use]
-pub fn apply(procfs: &Procfs, survey: &Survey, plan: &Plan, conduct: Conduct) -> ActionReport {
+pub fn apply(procfs: &Procfs, survey: &mut Survey, plan: &Plan, conduct: Conduct) -> ActionReport {
+    let mut diags = mem::take(&mut survey.diags);
     let mut targets: Vec<(usize, TargetReport)> = refusals(survey, plan).collect();
     let mut processes = Vec::new();
     for share in &plan.processes {
@@ -37,12 +40,18 @@ pub fn apply(procfs: &Procfs, survey: &Survey, plan: &Plan, conduct: Conduct) ->
         }
     }
     // Only now: a connection ends with its last holder, which may be in another of these processes.
-    verify(procfs, survey, plan, &mut targets);
+    verify(procfs, &mut diags, survey, plan, &mut targets);
     ActionReport::close(false, in_order(targets), processes)
 }
 
 /// Looks up again what was a connection, process by process.
-fn verify(procfs: &Procfs, survey: &Survey, plan: &Plan, targets: &mut [(usize, TargetReport)]) {
+fn verify(
+    procfs: &Procfs,
+    diags: &mut Diags,
+    survey: &Survey,
+    plan: &Plan,
+    targets: &mut [(usize, TargetReport)],
+) {
     for share in &plan.processes {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
         let pid = subject.process.pid();
@@ -53,7 +62,7 @@ fn verify(procfs: &Procfs, survey: &Survey, plan: &Plan, targets: &mut [(usize, 
                 let found = survey.matches.get(*index);
                 (found.and_then(|found| found.socket.as_ref()), target)
             });
-        verify::connections(procfs, subject, done);
+        verify::connections(procfs, diags, subject, done);
     }
 }
 

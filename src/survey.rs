@@ -96,6 +96,8 @@ pub struct Survey {
     /// Processes that could not be looked into, with the reason. Only those that were asked for by number, or
     /// that the user may not look into.
     pub unreadable: Vec<(Pid, ProcError)>,
+    /// What the sockets were asked through.
+    pub diags: Diags,
 }
 
 /// A named process is not there.
@@ -128,6 +130,7 @@ pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<
             Err(error) => survey.unreadable.push((pid, error)),
         }
     }
+    survey.diags = tables.diags;
     Ok(survey)
 }
 
@@ -252,10 +255,25 @@ fn ask(subject: &Subject, sockets: &[(Fd, Inode)], tables: &mut Tables) -> HashM
     let describe = |(fd, inode): &(Fd, Inode)| {
         let said = copies.describe(*fd, *inode)?;
         // Where the kernel can't be asked, what the socket says will do.
-        let known = tables.diag(subject).and_then(|diag| diag.again(&said).ok()?);
+        let known = tables.diags.of(subject).and_then(|diag| diag.again(&said).ok()?);
         Some((*inode, known.unwrap_or(said)))
     };
     sockets.iter().filter_map(describe).collect()
+}
+
+/// Ways to ask about single sockets, one for each network namespace: to make one takes as long as ten questions.
+#[derive(Debug, Default)]
+pub struct Diags {
+    /// `None` where there is none.
+    by_netns: HashMap<Option<u64>, Option<Diag>>,
+}
+
+impl Diags {
+    /// The one for the network namespace of `subject`, if there is a way to ask.
+    pub fn of(&mut self, subject: &Subject) -> Option<&mut Diag> {
+        let open = || Diag::of_process(&subject.process, subject.netns).ok();
+        self.by_netns.entry(subject.netns).or_insert_with(open).as_mut()
+    }
 }
 
 /// The socket tables read so far, each network namespace once. The tables of the other protocols are only read
@@ -263,8 +281,7 @@ fn ask(subject: &Subject, sockets: &[(Fd, Inode)], tables: &mut Tables) -> HashM
 #[derive(Debug, Default)]
 struct Tables {
     by_netns: HashMap<Option<u64>, TableSet>,
-    /// Ways to ask about single sockets; `None` where there is none.
-    diags: HashMap<Option<u64>, Option<Diag>>,
+    diags: Diags,
 }
 
 #[derive(Debug)]
@@ -274,11 +291,6 @@ struct TableSet {
 }
 
 impl Tables {
-    fn diag(&mut self, subject: &Subject) -> Option<&mut Diag> {
-        let open = || Diag::of_process(&subject.process, subject.netns).ok();
-        self.diags.entry(subject.netns).or_insert_with(open).as_mut()
-    }
-
     /// A view on the tables of the namespace of `subject`, with as many protocols as it takes to know `sockets`.
     fn with(&mut self, subject: &Subject, sockets: &[Inode]) -> Option<View<'_>> {
         if sockets.is_empty() {

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::ids::Inode;
 use crate::kind::Kind;
-use crate::net::{Diag, NetError, Protocols, SocketInfo, SocketTable, TcpState};
+use crate::net::{Diag, DiagError, Protocols, SocketInfo, SocketTable, TcpState};
 use crate::proc::{FdTarget, ProcError, Process, Procfs};
 use crate::report::{ConnectionFate, HolderReport, TargetReport, Text};
-use crate::survey::Subject;
+use crate::survey::{Diags, Subject};
 
 /// Up to how many connections are asked for one by one, at 3 us each. To ask for all takes 0.2 to 0.7 ms even if
 /// there are hardly any (a walk through the kernel's hash table, here one of 262,144 chains), and 1 us for each.
@@ -18,13 +18,18 @@ type Freed<'a> = (Option<&'a SocketInfo>, &'a mut TargetReport);
 
 /// Finds out for each of `targets`, sockets of `subject` whose descriptor was freed, whether the connection
 /// ended if it is TCP, and if not, who on this host still has a descriptor to it.
-pub fn connections<'a>(procfs: &Procfs, subject: &Subject, targets: impl Iterator<Item = Freed<'a>>) {
+pub fn connections<'a>(
+    procfs: &Procfs,
+    diags: &mut Diags,
+    subject: &Subject,
+    targets: impl Iterator<Item = Freed<'a>>,
+) {
     let mut tcp: Vec<Freed<'_>> = targets.filter(|(_, target)| target.kind == Kind::Tcp).collect();
     if tcp.is_empty() {
         return;
     }
     // Whatever the reason why the kernel can't be asked, its tables in /proc tell.
-    let answer = ask(subject, &tcp).ok().or_else(|| look_up(subject, &tcp));
+    let answer = ask(diags.of(subject), &tcp).ok().flatten().or_else(|| look_up(subject, &tcp));
     // Of a socket that nobody has seen in this network namespace, not to be there says nothing; and nothing is known
     // of a namespace whose only process we knew has ended.
     let in_the_dark = answer.is_none();
@@ -66,8 +71,8 @@ fn is_seen((socket, _): &Freed<'_>) -> bool {
 ///
 /// A connection with the same ends and another inode is a new one; one without is an orphan that the kernel still
 /// winds up.
-fn ask(subject: &Subject, tcp: &[Freed<'_>]) -> Result<BTreeSet<Inode>, NetError> {
-    let mut diag = Diag::of_process(&subject.process, subject.netns)?;
+fn ask(diag: Option<&mut Diag>, tcp: &[Freed<'_>]) -> Result<Option<BTreeSet<Inode>>, DiagError> {
+    let Some(diag) = diag else { return Ok(None) };
     let mut remaining = BTreeSet::new();
     let connections: Vec<&SocketInfo> =
         tcp.iter().filter(|freed| is_seen(freed)).filter_map(|(socket, _)| *socket).collect();
@@ -80,7 +85,7 @@ fn ask(subject: &Subject, tcp: &[Freed<'_>]) -> Result<BTreeSet<Inode>, NetError
         let wanted: BTreeSet<Inode> = tcp.iter().filter_map(inode).collect();
         diag.dump_tcp(TcpState::ALL, false, |socket| remaining.extend(wanted.get(&socket.inode)))?;
     }
-    Ok(remaining)
+    Ok(Some(remaining))
 }
 
 /// Which of the sockets there still are, by reading the whole table; `None` if it can't be read.

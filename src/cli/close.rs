@@ -24,7 +24,7 @@ use crate::trace::signals::Held;
 /// Only what leaves nothing to report: /proc can't be read, or a stream can't be written to.
 pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Exit> {
     let Action { selectors, method: Method::Close, conduct, output } = action;
-    let survey = survey(procfs, selectors, Detail::Ends)?;
+    let mut survey = survey(procfs, selectors, Detail::Ends)?;
     let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
     if survey.matches.is_empty() {
         if output.json {
@@ -47,7 +47,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
         // Until the report is out: what ends fdclose then is the signal itself.
         let held = Held::hold().context("can't hold signals back")?;
         let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
-        (apply::apply(procfs, &survey, &plan, limits), Some(held))
+        (apply::apply(procfs, &mut survey, &plan, limits), Some(held))
     };
     terminal.result(|layout, out| match (output.json, output.quiet) {
         (true, _) => json::write(&report, out),

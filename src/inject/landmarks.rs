@@ -79,13 +79,16 @@ fn is_anonymous_memory(map: &Mapping) -> bool {
     map.inode == 0 && map.name.is_empty() && !map.shared && !map.executable
 }
 
-/// The gadgets, in files mapped for execution. The dynamic linker of glibc is small and has `syscall; ret` near its
-/// start, the C library has the others near its own.
+/// The gadgets, in the vDSO and in files mapped for execution. The vDSO is two pages and has `syscall; ret`; so does
+/// the dynamic linker, near its start. The C library has the others near its own.
 fn find_gadgets(tid: Tid, maps: &[Mapping], chains: bool) -> Option<frame::Gadgets> {
+    let is_file = |map: &Mapping| map.inode != 0 || map.name == VDSO;
     let mut files: Vec<&Mapping> =
-        maps.iter().filter(|map| map.executable && map.readable && !map.writable && map.inode != 0).collect();
+        maps.iter().filter(|map| map.executable && map.readable && !map.writable && is_file(map)).collect();
     let mut search = Search { tid, left: SEARCH_LIMIT, piece: vec![0; PIECE] };
-    files.sort_by_key(|map| (!is_named(&map.name, LINKERS), !is_named(&map.name, LIBRARIES)));
+    files.sort_by_key(|map| {
+        (map.name != VDSO, !is_named(&map.name, LINKERS), !is_named(&map.name, LIBRARIES))
+    });
     let syscall_ret = search.find(&files, frame::SYSCALL_RET)?;
     files.sort_by_key(|map| !is_named(&map.name, LIBRARIES));
     let pop_rax_ret = search.find(&files, frame::POP_RAX_RET)?;
@@ -93,6 +96,7 @@ fn find_gadgets(tid: Tid, maps: &[Mapping], chains: bool) -> Option<frame::Gadge
     Some(frame::Gadgets { syscall_ret, pop_rax_ret, pop_rdi_ret })
 }
 
+const VDSO: &[u8] = b"[vdso]";
 const LINKERS: &[&[u8]] = &[b"ld-linux"];
 const LIBRARIES: &[&[u8]] = &[b"libc.so", b"libc-", b"ld-musl"];
 

@@ -14,6 +14,7 @@ use super::dirents::each_number;
 use super::error::{Malformed, ProcError};
 use super::fd_target::FdTarget;
 use super::process::Process;
+use super::sys::{pidfd_open, pidfd_parent};
 use crate::ids::{Pid, Tid};
 
 /// Where the host's is mounted.
@@ -83,7 +84,7 @@ impl Procfs {
     /// With the mount option hidepid=2 other users' processes look as if there were none. kill(2) tells the
     /// truth about the host's own numbers.
     fn is_hidden(&self, pid: Pid) -> bool {
-        &*self.root == Path::new(HOST)
+        self.is_host()
             && matches!(kill(nix::unistd::Pid::from_raw(pid.as_raw()), None), Ok(()) | Err(Errno::EPERM))
     }
 
@@ -102,10 +103,16 @@ impl Procfs {
         }
     }
 
-    /// The parent of a process; `None` if it has none here, or can't be read. One file, read once: the chain of our own
+    /// The parent of a process; `None` if it has none here, or can't be read. As cheap as can be: the chain of our own
     /// ancestors is walked at each run.
     #[must_use]
     pub fn parent_of(&self, pid: Pid) -> Option<Pid> {
+        // A fifth of the time that reading a file takes, where the kernel can be asked.
+        if self.is_host()
+            && let Ok(parent) = pidfd_open(pid).and_then(|pidfd| pidfd_parent(pidfd.as_fd()))
+        {
+            return Pid::new(parent.cast_signed());
+        }
         let mut file = std::fs::File::open(self.path(pid).join("stat")).ok()?;
         let mut text = [0; 2048];
         let len = std::io::Read::read(&mut file, &mut text).ok()?;
@@ -133,6 +140,10 @@ impl Procfs {
             },
             Err(error) => Err(ProcError::from_io(error, path)),
         }
+    }
+
+    fn is_host(&self) -> bool {
+        &*self.root == Path::new(HOST)
     }
 
     fn path(&self, pid: Pid) -> PathBuf {

@@ -1,4 +1,4 @@
-//! The three system calls no safe wrapper offers without an allocation each time.
+//! System calls that no safe wrapper offers, or not without an allocation each time.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -76,4 +76,29 @@ pub(super) fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
         Ok(raw) if raw >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(raw) }),
         _ => Err(Errno::last()),
     }
+}
+
+/// `struct pidfd_info` as it was at first (PIDFD_INFO_SIZE_VER0, linux/pidfd.h).
+#[repr(C)]
+#[derive(Debug, Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pid: u32,
+    tgid: u32,
+    ppid: u32,
+    users: [u32; 8],
+    exit_code: i32,
+}
+
+nix::ioctl_readwrite!(pidfd_get_info, 0xff, 11, PidfdInfo);
+
+/// The parent of the process that `pidfd` is of (`PIDFD_GET_INFO`, ioctl_pidfd(2), Linux 6.13). Of one whose parent is
+/// outside of our pid namespace: 0.
+pub(super) fn pidfd_parent(pidfd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    const PIDFD_INFO_PID: u64 = 1;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_PID, ..PidfdInfo::default() };
+    // SAFETY: the request's number has the size of `info` in it, which is alive for the call.
+    unsafe { pidfd_get_info(pidfd.as_raw_fd(), &raw mut info) }?;
+    if info.mask & PIDFD_INFO_PID == 0 { Err(Errno::ENODATA) } else { Ok(info.ppid) }
 }

@@ -27,11 +27,13 @@ use nix::errno::Errno;
 use crate::ids::{Fd, RemoteAddr, Tid};
 
 /// Readies a process to be a tracer: SIGCHLD, by which the kernel tells of stops, must neither be ignored nor be
-/// taken by a thread that does not wait for it. Call it before any other thread is started.
+/// taken by a thread that does not wait for it. Call it before any other thread is started. All threads allocate from
+/// one arena afterwards.
 ///
 /// # Errors
 /// What sigaction(2) or pthread_sigmask(3) answer.
 pub fn prepare_process() -> io::Result<()> {
+    sys::one_arena();
     sys::reset_sigchld()?;
     sys::block_sigchld()
 }
