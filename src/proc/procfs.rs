@@ -58,7 +58,11 @@ impl Procfs {
     /// [`ProcError::Hidden`] if this user may not see it.
     pub fn open(&self, pid: Pid) -> Result<Process, ProcError> {
         let process = self.open_listed(pid)?;
-        // A thread's number has a directory too, though none that is listed.
+        // A thread's number has a directory too, though none that is listed; but a pidfd is only made of a process. If
+        // the number has come to mean another since, the directory is that of nobody, and says so.
+        if self.is_host() && pidfd_open(pid).is_ok() {
+            return Ok(process);
+        }
         let leader = process.status()?.tgid;
         if leader == pid {
             return Ok(process);
