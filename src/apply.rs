@@ -4,7 +4,8 @@ use std::mem;
 
 use crate::error::AttachError;
 use crate::ids::Pid;
-use crate::method::{self, Conduct, Item, ItemOutcome, Job, Operation};
+use crate::method::{self, Conduct, Item, ItemOutcome, Job, Method, Operation};
+use crate::net::SocketInfo;
 use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;
 use crate::report::{ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text};
@@ -13,35 +14,44 @@ use crate::verify;
 
 /// The report on a plan that is not carried out: because it is a dry run, or because nothing in it may be done.
 #[must_use]
-pub fn preview(survey: &Survey, plan: &Plan, dry_run: bool) -> ActionReport {
+pub fn preview(survey: &Survey, plan: &Plan, method: Method, dry_run: bool) -> ActionReport {
     let mut targets: Vec<(usize, TargetReport)> =
         planned(plan).map(|index| (index, target_report(survey, index, Outcome::WouldDo))).collect();
     targets.extend(refusals(survey, plan));
-    ActionReport::close(dry_run, in_order(targets), Vec::new())
+    ActionReport::new(method, dry_run, in_order(targets), Vec::new())
 }
 
 /// Carries out `plan`, process by process, and reports what became of every match.
 #[must_use]
-pub fn apply(procfs: &Procfs, survey: &mut Survey, plan: &Plan, conduct: Conduct) -> ActionReport {
+pub fn apply(
+    procfs: &Procfs,
+    survey: &mut Survey,
+    plan: &Plan,
+    method: Method,
+    conduct: Conduct,
+) -> ActionReport {
     let mut diags = mem::take(&mut survey.diags);
     let mut targets: Vec<(usize, TargetReport)> = refusals(survey, plan).collect();
     let mut processes = Vec::new();
     for share in &plan.processes {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
-        let items = items(survey, share);
-        let operation = method::close::close(
-            procfs,
-            &Job { process: &subject.process, table: subject.table, items: &items },
-            conduct,
-        );
-        targets.extend(outcomes(survey, share, &operation));
+        let (items, sockets) = items(survey, share);
+        let job = Job {
+            process: &subject.process,
+            table: subject.table,
+            netns: subject.netns,
+            items: &items,
+            sockets: &sockets,
+        };
+        let operation = method::run(method, procfs, &job, conduct);
+        targets.extend(outcomes(survey, share, method, &operation));
         if operation.stops > 0 || !operation.restored {
             processes.push(process_report(subject.process.pid(), &subject.comm, &operation));
         }
     }
     // Only now: a connection ends with its last holder, which may be in another of these processes.
-    verify(procfs, &mut diags, survey, plan, &mut targets);
-    ActionReport::close(false, in_order(targets), processes)
+    verify(procfs, &mut diags, survey, plan, method, &mut targets);
+    ActionReport::new(method, false, in_order(targets), processes)
 }
 
 /// Looks up again what was a connection, process by process.
@@ -50,6 +60,7 @@ fn verify(
     diags: &mut Diags,
     survey: &Survey,
     plan: &Plan,
+    method: Method,
     targets: &mut [(usize, TargetReport)],
 ) {
     for share in &plan.processes {
@@ -62,7 +73,7 @@ fn verify(
                 let found = survey.matches.get(*index);
                 (found.and_then(|found| found.socket.as_ref()), target)
             });
-        verify::connections(procfs, diags, subject, done);
+        verify::connections(procfs, diags, subject, method, done);
     }
 }
 
@@ -86,9 +97,10 @@ fn refusals<'a>(survey: &'a Survey, plan: &'a Plan) -> impl Iterator<Item = (usi
     })
 }
 
-fn items(survey: &Survey, share: &ProcessPlan) -> Vec<Item> {
-    let item = |found: &Match| Item { fd: found.fd, expected: found.identity.clone() };
-    share.act_on.iter().filter_map(|index| survey.matches.get(*index)).map(item).collect()
+fn items<'a>(survey: &'a Survey, share: &ProcessPlan) -> (Vec<Item>, Vec<Option<&'a SocketInfo>>) {
+    let item =
+        |found: &'a Match| (Item { fd: found.fd, expected: found.identity.clone() }, found.socket.as_ref());
+    share.act_on.iter().filter_map(|index| survey.matches.get(*index)).map(item).unzip()
 }
 
 /// The report on a match to which nothing has happened yet.
@@ -109,6 +121,7 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
         outcome,
         fd_freed: false,
         connection: ConnectionFate::NotApplicable,
+        state_after: None,
         holders: Vec::new(),
         error: None,
         hint: None,
@@ -116,14 +129,24 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
 }
 
 /// What became of the matches of one process.
-fn outcomes(survey: &Survey, share: &ProcessPlan, operation: &Operation) -> Vec<(usize, TargetReport)> {
+fn outcomes(
+    survey: &Survey,
+    share: &ProcessPlan,
+    method: Method,
+    operation: &Operation,
+) -> Vec<(usize, TargetReport)> {
     let report = |index: usize, outcome| {
-        (index, with_outcome(target_report(survey, index, Outcome::Done), outcome, operation))
+        (index, with_outcome(target_report(survey, index, Outcome::Done), method, outcome, operation))
     };
     share.act_on.iter().zip(&operation.outcomes).map(|(index, outcome)| report(*index, outcome)).collect()
 }
 
-fn with_outcome(target: TargetReport, outcome: &ItemOutcome, operation: &Operation) -> TargetReport {
+fn with_outcome(
+    target: TargetReport,
+    method: Method,
+    outcome: &ItemOutcome,
+    operation: &Operation,
+) -> TargetReport {
     let (outcome, error, hint) = match outcome {
         ItemOutcome::Done(None) => (Outcome::Done, None, None),
         ItemOutcome::Done(Some(errno)) => {
@@ -136,13 +159,15 @@ fn with_outcome(target: TargetReport, outcome: &ItemOutcome, operation: &Operati
             (Outcome::Changed, Some(why.to_owned()), Some("select again".to_owned()))
         }
         ItemOutcome::Failed(why) => (Outcome::Failed, Some(why.clone()), None),
+        ItemOutcome::Refused { why, hint } => (Outcome::Refused, Some(why.clone()), Some(hint.clone())),
         ItemOutcome::NotTried => match &operation.error {
             Some(AttachError::Gone) => (Outcome::Gone, None, None),
             Some(error) => (outcome_of(error), Some(error.to_string()), error.hint()),
             None => (Outcome::Failed, Some("was not tried: this is a bug in fdclose".to_owned()), None),
         },
     };
-    TargetReport { outcome, fd_freed: outcome == Outcome::Done, error, hint, ..target }
+    let fd_freed = outcome == Outcome::Done && method.frees_descriptor();
+    TargetReport { outcome, fd_freed, error, hint, ..target }
 }
 
 /// Whether an error means that nothing could be done (refused by the kernel), or that something went wrong.

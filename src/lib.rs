@@ -27,7 +27,7 @@
 //! named ([`selectors::Selectors::is_exact`]), nobody is asked.
 //!
 //! **Doing it.** [`apply::apply`] hands the descriptors, as [`method::Item`]s with what each must still refer to, to
-//! [`method::close::close`], process by process. Until the report is out, signals to fdclose are held back
+//! [`method::close::close`] by [`method::run`], process by process. Until the report is out, signals to fdclose are held back
 //! ([`trace::signals::Held`]). The work is done on a thread made for it ([`trace::on_tracer_thread`]): the kernel takes
 //! ptrace requests from the attaching thread alone, and when that thread ends, however it ends, it detaches whatever
 //! is still traced.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ids::Pid;
+use crate::method::{Method, Unfit};
 use crate::net::TcpState;
 use crate::survey::{Match, Survey};
 
@@ -19,14 +20,23 @@ pub enum Protection {
     Init,
     /// The process started fdclose, or started what started it.
     Ancestor,
+    /// The method can do nothing for it. Not even `--force` helps.
+    Unfit(Method, Unfit),
 }
 
 impl Protection {
+    /// Whether `--force` overrides it.
+    #[must_use]
+    pub const fn can_be_forced(self) -> bool {
+        !matches!(self, Self::Myself | Self::Unfit(..))
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub const fn hint(self) -> &'static str {
         match self {
             Self::Myself => "name another process",
+            Self::Unfit(..) => "use --method close",
             _ => "give --force if you mean it",
         }
     }
@@ -36,6 +46,11 @@ impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Myself => f.write_str("that is fdclose itself"),
+            Self::Unfit(method, Unfit::NotASocket) => write!(f, "{} works on sockets only", method.name()),
+            Self::Unfit(method, Unfit::NotInternet) => write!(f, "{} works on TCP and UDP only", method.name()),
+            Self::Unfit(method, Unfit::NotAConnection) => {
+                write!(f, "it is not connected: there is nothing that {} could end", method.name())
+            }
             Self::StandardStream => f.write_str(
                 "descriptors 0 to 2 are standard input, output and error: programs take these numbers for granted",
             ),
@@ -95,12 +110,12 @@ impl Plan {
 
 /// Plans to act on everything in `survey`, except for what is protected.
 #[must_use]
-pub fn plan(survey: &Survey, own: &OwnFacts, force: bool) -> Plan {
+pub fn plan(survey: &Survey, method: Method, own: &OwnFacts, force: bool) -> Plan {
     let mut plan = Plan::default();
     for (index, found) in survey.matches.iter().enumerate() {
         let pid = survey.subject_of(found).process.pid();
-        match protection(found, pid, own) {
-            Some(reason) if !force || reason == Protection::Myself => plan.refused.push((index, reason)),
+        match protection(found, pid, method, own) {
+            Some(reason) if !force || !reason.can_be_forced() => plan.refused.push((index, reason)),
             _ => match plan.processes.last_mut() {
                 Some(process) if process.subject == found.subject => process.act_on.push(index),
                 _ => plan.processes.push(ProcessPlan { subject: found.subject, act_on: vec![index] }),
@@ -110,10 +125,14 @@ pub fn plan(survey: &Survey, own: &OwnFacts, force: bool) -> Plan {
     plan
 }
 
-fn protection(found: &Match, pid: Pid, own: &OwnFacts) -> Option<Protection> {
+fn protection(found: &Match, pid: Pid, method: Method, own: &OwnFacts) -> Option<Protection> {
     let listens = found.socket.as_ref().is_some_and(|socket| socket.state == Some(TcpState::Listen));
     if Some(pid) == own.pid {
         Some(Protection::Myself)
+    } else if let Err(unfit) =
+        method.check(found.kind(), found.socket.as_ref().and_then(|socket| socket.state))
+    {
+        Some(Protection::Unfit(method, unfit))
     } else if pid.as_raw() == 1 {
         Some(Protection::Init)
     } else if own.ancestors.contains(&pid) {

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
+use crate::method::Method;
 use crate::net::TcpState;
 
 /// The version of both documents. It changes only when a reader of the old one could be misled.
@@ -138,6 +139,8 @@ pub struct TargetReport {
     pub fd_freed: bool,
     /// What became of the connection.
     pub connection: ConnectionFate,
+    /// The state of a TCP connection that remains.
+    pub state_after: Option<TcpState>,
     /// Who still has it, as seen afterwards.
     pub holders: Vec<HolderReport>,
     /// What went wrong and why, in one line.
@@ -212,8 +215,8 @@ pub struct ActionReport {
     pub command: &'static str,
     /// Whether nothing was to be touched.
     pub dry_run: bool,
-    /// How: `close`.
-    pub method: &'static str,
+    /// How: `close`, `shutdown`, ...
+    pub method: Method,
     /// Every selected descriptor.
     pub targets: Vec<TargetReport>,
     /// Every process that was stopped.
@@ -223,11 +226,16 @@ pub struct ActionReport {
 }
 
 impl ActionReport {
-    /// The document of the method `close`, with its summary.
+    /// The document of an action by `method`, with its summary.
     #[must_use]
-    pub fn close(dry_run: bool, targets: Vec<TargetReport>, processes: Vec<ProcessReport>) -> Self {
+    pub fn new(
+        method: Method,
+        dry_run: bool,
+        targets: Vec<TargetReport>,
+        processes: Vec<ProcessReport>,
+    ) -> Self {
         let summary = Summary::of(targets.iter().map(|target| target.outcome));
-        Self { schema: SCHEMA, command: "close", dry_run, method: "close", targets, processes, summary }
+        Self { schema: SCHEMA, command: "close", dry_run, method, targets, processes, summary }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Looking again after acting: which connections are still there, and who holds them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::ids::Inode;
 use crate::kind::Kind;
+use crate::method::Method;
 use crate::net::{Diag, DiagError, Protocols, SocketInfo, SocketTable, TcpState};
 use crate::proc::{FdTarget, ProcError, Process, Procfs};
 use crate::report::{ConnectionFate, HolderReport, TargetReport, Text};
@@ -12,6 +15,10 @@ use crate::survey::{Diags, Subject};
 /// Up to how many connections are asked for one by one, at 3 us each. To ask for all takes 0.2 to 0.7 ms even if
 /// there are hardly any (a walk through the kernel's hash table, here one of 262,144 chains), and 1 us for each.
 const MOST_ASKED: usize = 200;
+
+/// How long the last acknowledgement of a connection that was shut down is waited for, and how often is looked.
+const WINDING_UP: Duration = Duration::from_millis(300);
+const LOOK_AGAIN: Duration = Duration::from_millis(3);
 
 /// A TCP socket whose descriptor was freed, as it was found before, and the report on it.
 type Freed<'a> = (Option<&'a SocketInfo>, &'a mut TargetReport);
@@ -22,6 +29,7 @@ pub fn connections<'a>(
     procfs: &Procfs,
     diags: &mut Diags,
     subject: &Subject,
+    method: Method,
     targets: impl Iterator<Item = Freed<'a>>,
 ) {
     let mut tcp: Vec<Freed<'_>> = targets.filter(|(_, target)| target.kind == Kind::Tcp).collect();
@@ -29,31 +37,30 @@ pub fn connections<'a>(
         return;
     }
     // Whatever the reason why the kernel can't be asked, its tables in /proc tell.
-    let answer = ask(diags.of(subject), &tcp).ok().flatten().or_else(|| look_up(subject, &tcp));
+    let answer = settled(diags.of(subject), method, &tcp).or_else(|| look_up(subject, &tcp));
     // Of a socket that nobody has seen in this network namespace, not to be there says nothing; and nothing is known
     // of a namespace whose only process we knew has ended.
     let in_the_dark = answer.is_none();
     let unseen: BTreeSet<Inode> =
         tcp.iter().filter(|freed| in_the_dark || !is_seen(freed)).filter_map(inode).collect();
     let mut remaining = answer.unwrap_or_default();
-    remaining.extend(&unseen);
-    let mut holders = if remaining.is_empty() { HashMap::new() } else { holders_of(procfs, &remaining) };
-    remaining.retain(|inode| !unseen.contains(inode) || holders.contains_key(inode));
+    remaining.extend(unseen.iter().map(|inode| (*inode, None)));
+    let mut holders = if remaining.is_empty() {
+        HashMap::new()
+    } else {
+        holders_of(procfs, &remaining.keys().copied().collect())
+    };
+    remaining.retain(|inode, _| !unseen.contains(inode) || holders.contains_key(inode));
     for (_, target) in &mut tcp {
         let Some(inode) = target.inode else { continue };
-        if !remaining.contains(&inode) {
+        let Some(state) = remaining.get(&inode) else {
             target.connection = ConnectionFate::Ended;
             continue;
-        }
+        };
+        target.state_after = *state;
         target.connection = ConnectionFate::Remains;
         target.holders = holders.remove(&inode).unwrap_or_default();
-        target.hint = Some(if target.holders.is_empty() {
-            "no process visible from here holds it: a thread may be blocked in a call on it (it ends when that call \
-             returns), it may be on its way over a Unix socket (SCM_RIGHTS), or registered with an io_uring"
-                .to_owned()
-        } else {
-            format!("other descriptors refer to it: leave out --pid to take them all (--inode {inode})")
-        });
+        target.hint = hint(method, target);
     }
 }
 
@@ -66,32 +73,75 @@ fn is_seen((socket, _): &Freed<'_>) -> bool {
     socket.is_some_and(|socket| socket.cookie.is_some())
 }
 
+/// Why a connection remains, and what to do about it.
+fn hint(method: Method, target: &TargetReport) -> Option<String> {
+    if !method.frees_descriptor() {
+        return match target.state_after {
+            Some(TcpState::FinWait1 | TcpState::LastAck | TcpState::Closing) => Some(
+                "the peer has not acknowledged the end yet; the kernel gives up on it after some minutes"
+                    .to_owned(),
+            ),
+            Some(TcpState::FinWait2) => Some("it ends when the peer closes, too".to_owned()),
+            _ => None,
+        };
+    }
+    Some(if target.holders.is_empty() {
+        "no process visible from here holds it: a thread may be blocked in a call on it (it ends when that call \
+         returns), it may be on its way over a Unix socket (SCM_RIGHTS), or registered with an io_uring"
+            .to_owned()
+    } else {
+        let inode = target.inode.unwrap_or(Inode(0));
+        format!("other descriptors refer to it: leave out --pid to take them all (--inode {inode})")
+    })
+}
+
+/// The sockets that there still are, and the state of each where it is known.
+type Remaining = BTreeMap<Inode, Option<TcpState>>;
+
+/// As [`ask`]. After a shutdown the last segments are on their way: the peer's answer is waited for, for a moment.
+fn settled(mut diag: Option<&mut Diag>, method: Method, tcp: &[Freed<'_>]) -> Option<Remaining> {
+    let until = Instant::now() + WINDING_UP;
+    loop {
+        let remaining = ask(diag.as_deref_mut(), tcp).ok().flatten()?;
+        let winds_up = |state: &Option<TcpState>| {
+            matches!(state, Some(TcpState::FinWait1 | TcpState::LastAck | TcpState::Closing))
+        };
+        let wait = method == Method::Shutdown && remaining.values().any(winds_up);
+        if !wait || Instant::now() >= until {
+            return Some(remaining);
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
 /// Which of the sockets there still are, by asking the kernel: for each if all are connections and not too many,
 /// else for all there are.
 ///
 /// A connection with the same ends and another inode is a new one; one without is an orphan that the kernel still
 /// winds up.
-fn ask(diag: Option<&mut Diag>, tcp: &[Freed<'_>]) -> Result<Option<BTreeSet<Inode>>, DiagError> {
+fn ask(diag: Option<&mut Diag>, tcp: &[Freed<'_>]) -> Result<Option<Remaining>, DiagError> {
     let Some(diag) = diag else { return Ok(None) };
-    let mut remaining = BTreeSet::new();
+    let mut remaining = Remaining::new();
     let connections: Vec<&SocketInfo> =
         tcp.iter().filter(|freed| is_seen(freed)).filter_map(|(socket, _)| *socket).collect();
     let each = connections.len() == tcp.len() && connections.iter().all(|socket| socket.peer.is_some());
     if each && connections.len() <= MOST_ASKED {
         for socket in connections {
-            remaining.extend(diag.again(socket)?.map(|found| found.inode));
+            remaining.extend(diag.again(socket)?.map(|found| (found.inode, found.state)));
         }
     } else {
         let wanted: BTreeSet<Inode> = tcp.iter().filter_map(inode).collect();
-        diag.dump_tcp(TcpState::ALL, false, |socket| remaining.extend(wanted.get(&socket.inode)))?;
+        diag.dump_tcp(TcpState::ALL, false, |socket| {
+            remaining.extend(wanted.get(&socket.inode).map(|inode| (*inode, socket.state)));
+        })?;
     }
     Ok(Some(remaining))
 }
 
 /// Which of the sockets there still are, by reading the whole table; `None` if it can't be read.
-fn look_up(subject: &Subject, tcp: &[Freed<'_>]) -> Option<BTreeSet<Inode>> {
+fn look_up(subject: &Subject, tcp: &[Freed<'_>]) -> Option<Remaining> {
     let table = SocketTable::read(&subject.process, Protocols::TCP).ok()?;
-    Some(tcp.iter().filter_map(inode).filter(|inode| table.get(*inode).is_some()).collect())
+    Some(tcp.iter().filter_map(inode).filter_map(|inode| Some((inode, table.get(inode)?.state))).collect())
 }
 
 /// Every descriptor on this host that refers to one of `inodes`. Processes that can't be read are left out: they

@@ -26,7 +26,13 @@ fn find(subject: &Subject, target: &TargetReport) -> SocketInfo {
 
 fn fate(subject: &Subject, socket: Option<&SocketInfo>, target: &TargetReport) -> TargetReport {
     let mut target = target.clone();
-    connections(&Procfs::host(), &mut Diags::default(), subject, std::iter::once((socket, &mut target)));
+    connections(
+        &Procfs::host(),
+        &mut Diags::default(),
+        subject,
+        Method::Close,
+        std::iter::once((socket, &mut target)),
+    );
     target
 }
 
@@ -74,7 +80,7 @@ fn many_are_looked_up_at_once() {
         let socket = if at == 0 { &kept_socket } else { &gone_socket };
         (Some(socket), target)
     });
-    connections(&Procfs::host(), &mut Diags::default(), &subject, with_sockets);
+    connections(&Procfs::host(), &mut Diags::default(), &subject, Method::Close, with_sockets);
     assert_eq!(all[0].connection, ConnectionFate::Remains);
     assert!(all[1..].iter().all(|target| target.connection == ConnectionFate::Ended));
 }

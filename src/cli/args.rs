@@ -11,6 +11,7 @@ use crate::ids::{Inode, Pid};
 use crate::net::{AddrFilter, TcpState};
 use crate::output::style::ColorChoice;
 use crate::selectors::{Comm, FdRange, KindChoice, Selectors};
+use crate::trace::Signal;
 
 /// The ids of the options that every command takes, before it or after.
 pub(super) const GLOBAL: &[&str] = &["verbose", "color"];
@@ -178,12 +179,18 @@ struct RawConduct {
     /// That is: descriptors 0 to 2, listening sockets, pid 1, and the processes fdclose was started from.
     #[arg(long)]
     force: bool,
-    /// How to do it: close
+    /// How to do it: close, shutdown, destroy or kill
     ///
-    /// close has the process itself close the descriptor.
+    /// close has the process itself close the descriptor. shutdown ends both directions of a socket for all
+    /// who hold it, and leaves the descriptor. destroy has the kernel end the connection, as ss --kill does,
+    /// and leaves the descriptor. kill sends the process a signal.
     #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
-    #[arg(hide_short_help = true, hide_possible_values = true, allow_hyphen_values = true)]
+    #[arg(hide_possible_values = true, allow_hyphen_values = true)]
     method: RawMethod,
+    /// The signal of --method kill, by name or number
+    #[arg(long, value_name = "SIGNAL", default_value = "KILL", hide_short_help = true)]
+    #[arg(value_parser = values::signal(), allow_hyphen_values = true)]
+    signal: Signal,
     /// The longest single pause of a process, 1us to 1min
     ///
     /// What takes longer is done in several short pauses.
@@ -213,6 +220,9 @@ struct RawOutput {
 enum RawMethod {
     #[default]
     Close,
+    Shutdown,
+    Destroy,
+    Kill,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -230,6 +240,9 @@ impl From<Raw> for Cli {
                 selectors: raw.selectors.into(),
                 method: match raw.conduct.method {
                     RawMethod::Close => Method::Close,
+                    RawMethod::Shutdown => Method::Shutdown,
+                    RawMethod::Destroy => Method::Destroy,
+                    RawMethod::Kill => Method::Kill(raw.conduct.signal),
                 },
                 conduct: raw.conduct.into(),
                 output: raw.output.into(),

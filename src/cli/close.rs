@@ -4,13 +4,13 @@ use std::io::{self, BufReader};
 
 use anyhow::Context as _;
 
+use super::Action;
 use super::look::{report_nothing, report_unreadable};
 use super::terminal::Terminal;
-use super::{Action, Method};
 use crate::apply;
 use crate::exit::Exit;
 use crate::ids::Pid;
-use crate::method;
+use crate::method::{self, Method};
 use crate::output::{confirm, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
@@ -23,31 +23,34 @@ use crate::trace::signals::Held;
 /// # Errors
 /// Only what leaves nothing to report: /proc can't be read, or a stream can't be written to.
 pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Exit> {
-    let Action { selectors, method: Method::Close, conduct, output } = action;
+    let Action { selectors, method, conduct, output } = action;
+    let method = *method;
     let mut survey = survey(procfs, selectors, Detail::Ends)?;
     let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
     if survey.matches.is_empty() {
         if output.json {
-            terminal
-                .result(|_, out| json::write(&ActionReport::close(conduct.dry_run, vec![], vec![]), out))?;
+            terminal.result(|_, out| {
+                json::write(&ActionReport::new(method, conduct.dry_run, vec![], vec![]), out)
+            })?;
         }
         if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
             report_nothing(terminal, selectors)?;
         }
         return Ok(if_nothing);
     }
-    let plan = plan::plan(&survey, &own_facts(procfs), conduct.force);
+    let plan = plan::plan(&survey, method, &own_facts(procfs), conduct.force);
     let (report, _held) = if conduct.dry_run || plan.is_empty() {
-        (apply::preview(&survey, &plan, conduct.dry_run), None)
+        (apply::preview(&survey, &plan, method, conduct.dry_run), None)
     } else {
-        let agreed = conduct.yes || selectors.is_exact() || agree(terminal, &survey, &plan)?;
+        let exact = selectors.is_exact() && !method.always_asks();
+        let agreed = conduct.yes || exact || agree(terminal, &survey, &plan, method)?;
         if !agreed {
             return Ok(Exit::Refused);
         }
         // Until the report is out: what ends fdclose then is the signal itself.
         let held = Held::hold().context("can't hold signals back")?;
         let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
-        (apply::apply(procfs, &mut survey, &plan, limits), Some(held))
+        (apply::apply(procfs, &mut survey, &plan, method, limits), Some(held))
     };
     terminal.result(|layout, out| match (output.json, output.quiet) {
         (true, _) => json::write(&report, out),
@@ -80,7 +83,7 @@ fn own_facts(procfs: &Procfs) -> OwnFacts {
 }
 
 /// Shows what a broad selection matched and asks; without a terminal, says what to do instead.
-fn agree(terminal: &Terminal, survey: &Survey, plan: &Plan) -> anyhow::Result<bool> {
+fn agree(terminal: &Terminal, survey: &Survey, plan: &Plan, method: Method) -> anyhow::Result<bool> {
     let (descriptors, processes) = (plan.len(), plan.processes.len());
     if !terminal.can_ask() {
         terminal.error(
@@ -90,11 +93,11 @@ fn agree(terminal: &Terminal, survey: &Survey, plan: &Plan) -> anyhow::Result<bo
         )?;
         return Ok(false);
     }
-    let preview = apply::preview(survey, plan, true);
+    let preview = apply::preview(survey, plan, method, true);
     let rows: Vec<table::Row<'_>> = preview.targets.iter().map(table::Row::from).collect();
     terminal.result(|layout, out| table::write(&rows, layout, out))?;
     let mut input = BufReader::new(io::stdin().lock());
-    let agreed = confirm::ask(descriptors, processes, &mut input, &mut io::stderr().lock())
+    let agreed = confirm::ask(method, descriptors, processes, &mut input, &mut io::stderr().lock())
         .context("can't ask on the terminal")?;
     if !agreed {
         terminal.note("nothing was touched")?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+pub use crate::method::Method;
 use crate::output::style::ColorChoice;
 use crate::selectors::Selectors;
 
@@ -67,14 +68,6 @@ pub struct List {
     pub selectors: Selectors,
     /// What to print.
     pub output: Output,
-}
-
-/// The values of `--method`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Method {
-    /// The target closes the descriptor itself, by an injected close(2).
-    #[default]
-    Close,
 }
 
 /// How an action behaves.

@@ -14,6 +14,7 @@ use crate::ids::{Inode, Pid};
 use crate::kind::Kind;
 use crate::net::{AddrFilter, ParseAddrError, TcpState};
 use crate::selectors::{Comm, FdRange, KindChoice, ParseCommError, ParseFdRangeError};
+use crate::trace::Signal;
 
 /// A parser of one option's values.
 ///
@@ -79,6 +80,7 @@ pub(super) fn accepted(option: &str) -> Option<String> {
         "--comm" => "1 to 15 bytes, as ps -o comm shows them",
         "--kind" => return Some(kind_names().join(", ")),
         "--max-pause" => "a time from 1us to 1min, such as 10ms",
+        "--signal" => "a name such as TERM or SIGTERM, or a number from 1 to 64",
         "--timeout" => "a time from 1ms to 1h, such as 5s",
         _ => return None,
     };
@@ -107,6 +109,19 @@ pub(super) fn inode() -> Value<Inode> {
             .find_map(|start| text(value).strip_prefix(start)?.strip_suffix(']'))
             .map_or(value, OsStr::new);
         digits(bare).parse().map_err(|_| "is no inode".into())
+    })
+}
+
+pub(super) fn signal() -> Value<Signal> {
+    Value::new(|value| {
+        let text = text(value);
+        let name = text.to_ascii_uppercase();
+        let named = || {
+            let long = if name.starts_with("SIG") { name.clone() } else { format!("SIG{name}") };
+            long.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+        };
+        let number = digits(value).parse().ok().or_else(named);
+        number.and_then(Signal::new).ok_or_else(|| "is no signal".into())
     })
 }
 

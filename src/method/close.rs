@@ -68,7 +68,7 @@ fn operate(
     roll: &Roll,
     conduct: Conduct,
 ) -> Result<(), AttachError> {
-    let Job { process, table, items } = *job;
+    let Job { process, table, items, .. } = *job;
     let explain = |error| explain(error, procfs, process);
     let mut group = SeizedGroup::seize(process, roll, Deadline::after(conduct.timeout)).map_err(explain)?;
     // From here on the pid can't be reused: a traced process stays a zombie until its tracer has seen it end. If

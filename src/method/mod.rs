@@ -1,17 +1,35 @@
 //! The ways to end what is selected, one file each.
 
 mod batch;
+mod choice;
 pub mod close;
+mod destroy;
+mod kill;
 mod pace;
+mod shutdown;
 mod surgeon;
 
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+pub use choice::{Method, Unfit};
+
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, Tid};
-use crate::proc::{FdIdentity, Process};
+use crate::net::SocketInfo;
+use crate::proc::{FdIdentity, Process, Procfs};
+
+/// Does `job` by `method`. Never fails as a whole: what went wrong is in the [`Operation`].
+#[must_use]
+pub fn run(method: Method, procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
+    match method {
+        Method::Close => close::close(procfs, job, conduct),
+        Method::Shutdown => shutdown::shutdown(job),
+        Method::Destroy => destroy::destroy(job),
+        Method::Kill(signal) => kill::kill(job, signal, conduct),
+    }
+}
 
 /// How gently to go about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +56,12 @@ pub struct Job<'a> {
     pub process: &'a Process,
     /// The thread whose descriptor table is meant.
     pub table: Tid,
+    /// Its network namespace, if that is known.
+    pub netns: Option<u64>,
     /// What to act on there.
     pub items: &'a [Item],
+    /// What is known of each that is a socket.
+    pub sockets: &'a [Option<&'a SocketInfo>],
 }
 
 /// What became of an [`Item`].
@@ -53,6 +75,13 @@ pub enum ItemOutcome {
     Changed,
     /// It could not be looked at or acted on, for this reason.
     Failed(String),
+    /// The kernel, or what it is, does not allow it.
+    Refused {
+        /// Why.
+        why: String,
+        /// The way out.
+        hint: String,
+    },
     /// Something went wrong before it was its turn.
     NotTried,
 }

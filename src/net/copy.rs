@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 use nix::sys::stat::fstat;
 
@@ -39,6 +40,15 @@ impl Copies {
         self.copy_and_owner(fd, inode).map(|(copy, _)| copy)
     }
 
+    /// As [`Self::copy`], with the reason why not: `None` if it is something else.
+    ///
+    /// # Errors
+    /// What pidfd_getfd(2) answers: EBADF if it is not open, ESRCH, EPERM, ENOSYS.
+    pub fn try_copy(&self, fd: Fd, inode: Inode) -> Result<Option<OwnedFd>, Errno> {
+        let copy = sys::pidfd_getfd(self.pidfd.as_fd(), fd)?;
+        Ok(is_socket(&copy, inode).map(|_| copy))
+    }
+
     /// What descriptor `fd` is, if it is the socket `inode`. `None` for everything that can't be told this way: a
     /// descriptor that changed, one in a thread's private table, a socket of another family, missing rights.
     /// Queue lengths are not asked for, and are 0.
@@ -50,12 +60,26 @@ impl Copies {
 
     fn copy_and_owner(&self, fd: Fd, inode: Inode) -> Option<(OwnedFd, u32)> {
         let copy = sys::pidfd_getfd(self.pidfd.as_fd(), fd).ok()?;
-        let stat = fstat(&copy).ok()?;
-        // On sockfs fstat asks no file system, so it can't hang as it might on a dead NFS mount; but a descriptor
-        // that changed may be such a file. Its number is compared before anything else is asked of it.
-        let is_it = stat.st_ino == inode.0 && stat.st_mode & libc::S_IFMT == libc::S_IFSOCK;
-        is_it.then_some((copy, stat.st_uid))
+        let owner = is_socket(&copy, inode)?;
+        Some((copy, owner))
     }
+}
+
+/// The owner of `copy`, if it is the socket `inode`.
+fn is_socket(copy: &OwnedFd, inode: Inode) -> Option<u32> {
+    let stat = fstat(copy).ok()?;
+    // On sockfs fstat asks no file system, so it can't hang as it might on a dead NFS mount; but a descriptor
+    // that changed may be such a file. Its number is compared before anything else is asked of it.
+    let is_it = stat.st_ino == inode.0 && stat.st_mode & libc::S_IFMT == libc::S_IFSOCK;
+    is_it.then_some(stat.st_uid)
+}
+
+/// Shuts down both directions of a socket (shutdown(2)), for all who hold it.
+///
+/// # Errors
+/// What shutdown(2) answers; ENOTCONN of one that is not connected.
+pub fn shutdown_both(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both)
 }
 
 fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo> {

@@ -11,7 +11,7 @@ mod state;
 mod sys;
 mod table;
 
-pub use copy::Copies;
+pub use copy::{Copies, shutdown_both};
 pub use diag::{Diag, DiagError, Dumped};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::NetError;

@@ -45,6 +45,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::method::Method;
     use crate::report::{ActionReport, ListReport, Outcome, TargetReport, Text, sample};
 
     fn json(document: &impl Serialize) -> String {
@@ -68,14 +69,14 @@ mod tests {
             ..sample::tcp_target()
         };
         let targets = vec![sample::tcp_target(), remains, sample::file_target(), sample::refused_target(9)];
-        let report = ActionReport::close(false, targets, vec![sample::process()]);
+        let report = ActionReport::new(Method::Close, false, targets, vec![sample::process()]);
         insta::assert_snapshot!("action", in_lines(&report));
     }
 
     #[test]
     fn the_document_of_a_dry_run() {
         let target = TargetReport { outcome: Outcome::WouldDo, fd_freed: false, ..sample::tcp_target() };
-        let line = json(&ActionReport::close(true, vec![target], Vec::new()));
+        let line = json(&ActionReport::new(Method::Close, true, vec![target], Vec::new()));
         assert!(
             line.starts_with(r#"{"schema":1,"command":"close","dry_run":true,"method":"close","targets":[{"#)
         );

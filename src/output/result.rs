@@ -115,7 +115,12 @@ fn write_sum(
 
 /// The word for what was done, and how often it was.
 fn verb(report: &ActionReport) -> (&'static str, usize) {
-    if report.dry_run { ("would close", report.summary.would_do) } else { ("closed", report.summary.done) }
+    let counts = report.summary;
+    if report.dry_run {
+        (report.method.conditional(), counts.would_do)
+    } else {
+        (report.method.past(), counts.done)
+    }
 }
 
 fn write_connection(target: &TargetReport, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use super::style::Palette;
 use super::table::Row;
 use super::{Layout, failures, result, sanitize, table};
+use crate::method::Method;
 use crate::report::{ActionReport, ConnectionFate, Outcome, TargetReport, sample};
 
 fn plain(width: Option<usize>) -> Layout {
@@ -26,7 +27,7 @@ fn both(report: &ActionReport, layout: &Layout) -> String {
 }
 
 fn action(targets: Vec<TargetReport>) -> ActionReport {
-    ActionReport::close(false, targets, vec![sample::process()])
+    ActionReport::new(Method::Close, false, targets, vec![sample::process()])
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn one_hostile_file() {
 
 #[test]
 fn one_refused() {
-    let report = ActionReport::close(false, vec![sample::refused_target(9)], Vec::new());
+    let report = ActionReport::new(Method::Close, false, vec![sample::refused_target(9)], Vec::new());
     insta::assert_snapshot!(both(&report, &plain(Some(80))));
 }
 
@@ -135,8 +136,8 @@ fn several_with_every_outcome() {
 #[test]
 fn a_dry_run() {
     let target = TargetReport { outcome: Outcome::WouldDo, fd_freed: false, ..sample::tcp_target() };
-    let one = ActionReport::close(true, vec![target.clone()], Vec::new());
-    let two = ActionReport::close(true, vec![target.clone(), target], Vec::new());
+    let one = ActionReport::new(Method::Close, true, vec![target.clone()], Vec::new());
+    let two = ActionReport::new(Method::Close, true, vec![target.clone(), target], Vec::new());
     let layout = plain(Some(80));
     insta::assert_snapshot!(both(&one, &layout) + "\n" + &both(&two, &layout));
 }

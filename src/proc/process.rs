@@ -25,6 +25,7 @@ use super::sys::{LinkBuf, pidfd_open, readlinkat};
 use super::syscall::InSyscall;
 use crate::ids::{Fd, Pid, RemoteAddr, Tid};
 
+mod end;
 mod net;
 
 /// Longest text accepted of the small files.

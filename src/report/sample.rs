@@ -25,6 +25,7 @@ pub(crate) fn tcp_target() -> TargetReport {
         outcome: Outcome::Done,
         fd_freed: true,
         connection: ConnectionFate::Ended,
+        state_after: None,
         holders: Vec::new(),
         error: None,
         hint: None,

@@ -2,7 +2,7 @@
 
 use libc::MSG_TRUNC;
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
@@ -22,11 +22,13 @@ const PATIENCE_SECS: i64 = 2;
 /// How many datagrams in a row may be none of ours, or no datagram at all for a signal, before it is given up.
 const STRAYS: usize = 64;
 
-/// Whether one row is asked for, or all.
+/// What is asked for: one row, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     One,
     All,
+    /// Something is to be done.
+    Do,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl Channel {
         header.flags = match ask {
             Ask::One => NLM_F_REQUEST,
             Ask::All => NLM_F_REQUEST | NLM_F_DUMP,
+            Ask::Do => NLM_F_REQUEST | NLM_F_ACK,
         };
         let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
         message.finalize();

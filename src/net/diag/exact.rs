@@ -10,6 +10,7 @@ use super::{Diag, DiagError, inet};
 use crate::kind::Kind;
 use crate::net::endpoint::Endpoint;
 use crate::net::row::SocketInfo;
+use crate::net::state::TcpState;
 
 impl Diag {
     /// The TCP connection with these two ends, whoever owns it: orphaned ones (inode 0) and TIME-WAIT included.
@@ -53,12 +54,22 @@ impl Diag {
         Ok(Some(found).filter(|found| has_ends(found, local, peer)))
     }
 
-    /// The same socket again, by its ends and the interface it is bound to; `None` if it is no TCP connection, not
-    /// known to be bound to an interface or to none, or not there any more.
+    /// The same socket again: a TCP connection by its ends and the interface it is bound to, a socket that listens
+    /// among all that do. `None` if it is neither, not known to be bound to an interface or to none, or not there any
+    /// more.
     ///
     /// # Errors
     /// As [`Diag::tcp`].
     pub fn again(&mut self, socket: &SocketInfo) -> Result<Option<SocketInfo>, DiagError> {
+        if socket.kind == Kind::Tcp && socket.state == Some(TcpState::Listen) {
+            let mut found = None;
+            self.dump_tcp(&[TcpState::Listen], false, |row| {
+                if row.inode == socket.inode {
+                    found = Some(row);
+                }
+            })?;
+            return Ok(found);
+        }
         let (Kind::Tcp, Endpoint::Inet(local), Some(Endpoint::Inet(peer)), Some(interface)) =
             (socket.kind, &socket.local, &socket.peer, socket.interface)
         else {

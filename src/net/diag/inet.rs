@@ -1,11 +1,11 @@
 //! TCP and UDP: what is asked of inet_diag, and the rows it answers with (sock_diag(7)). Pure.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 
 use netlink_packet_core::{NetlinkSerializable, NlasIterator, Parseable};
 use netlink_packet_sock_diag::SockDiagMessage;
-use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, INET_DIAG_INFO, IPPROTO_TCP};
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, INET_DIAG_INFO, IPPROTO_TCP, IPPROTO_UDP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
 
 use super::tcp_info;
@@ -44,6 +44,40 @@ pub(super) fn exact_tcp(local: SocketAddr, peer: SocketAddr, interface: u32) -> 
             destination_address: destination,
             interface_id: interface,
             cookie: NO_COOKIE,
+        },
+    }))
+}
+
+/// Names one socket by its ends, interface and cookie; `None` if it has no ends or no cookie. A socket of the v6 family
+/// with v4 ends is named by its v4 ends, as in [`exact_tcp`].
+pub(super) fn exact(socket: &SocketInfo) -> Option<SockDiagMessage> {
+    let protocol = match socket.kind {
+        Kind::Tcp => IPPROTO_TCP,
+        Kind::Udp => IPPROTO_UDP,
+        _ => return None,
+    };
+    let Endpoint::Inet(local) = socket.local else { return None };
+    let (source, family) = match local.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => (ip, AF_INET),
+        ip @ IpAddr::V6(_) => (ip, AF_INET6),
+    };
+    let nobody = if family == AF_INET { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let (destination, destination_port) = match socket.peer {
+        Some(Endpoint::Inet(peer)) => (peer.ip().to_canonical(), peer.port()),
+        _ => (nobody, 0),
+    };
+    Some(SockDiagMessage::InetRequest(InetRequest {
+        family,
+        protocol,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: SocketId {
+            source_port: local.port(),
+            destination_port,
+            source_address: source,
+            destination_address: destination,
+            interface_id: socket.interface.unwrap_or(0),
+            cookie: socket.cookie?.to_ne_bytes(),
         },
     }))
 }

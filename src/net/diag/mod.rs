@@ -11,6 +11,7 @@
 //! kernel version.
 
 mod channel;
+mod destroy;
 mod dump;
 mod error;
 mod exact;

@@ -1,0 +1,112 @@
+//! Which ways there are, and what each is good for.
+
+use crate::kind::Kind;
+use crate::net::TcpState;
+use crate::trace::Signal;
+
+/// The values of `--method`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// The target closes the descriptor itself, by an injected close(2).
+    #[default]
+    Close,
+    /// shutdown(2) of both directions, through a copy of the descriptor.
+    Shutdown,
+    /// The kernel ends the connection on request (SOCK_DESTROY), as `ss --kill` does.
+    Destroy,
+    /// The process is sent a signal.
+    Kill(Signal),
+}
+
+/// Why a method is not for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is for sockets.
+    NotASocket,
+    /// It is for TCP and UDP.
+    NotInternet,
+    /// It is for connections of its own network stack.
+    NotAConnection,
+}
+
+impl Method {
+    /// The word in `--method` and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Shutdown => "shutdown",
+            Self::Destroy => "destroy",
+            Self::Kill(_) => "kill",
+        }
+    }
+
+    /// What was done, as in "closed 3 of 4".
+    #[must_use]
+    pub const fn past(self) -> &'static str {
+        match self {
+            Self::Close => "closed",
+            Self::Shutdown => "shut down",
+            Self::Destroy => "destroyed",
+            Self::Kill(_) => "killed the holders of",
+        }
+    }
+
+    /// What would be done, as in "would close 4 descriptors".
+    #[must_use]
+    pub const fn conditional(self) -> &'static str {
+        match self {
+            Self::Close => "would close",
+            Self::Shutdown => "would shut down",
+            Self::Destroy => "would destroy",
+            Self::Kill(_) => "would kill the holders of",
+        }
+    }
+
+    /// What is to be done, as in "Close 4 descriptors?".
+    #[must_use]
+    pub const fn imperative(self) -> &'static str {
+        match self {
+            Self::Close => "Close",
+            Self::Shutdown => "Shut down",
+            Self::Destroy => "Destroy the connections of",
+            Self::Kill(_) => "Kill the holders of",
+        }
+    }
+
+    /// Whether the descriptor is free when it has worked.
+    #[must_use]
+    pub const fn frees_descriptor(self) -> bool {
+        matches!(self, Self::Close | Self::Kill(_))
+    }
+
+    /// Whether it is asked about although exactly one thing was named.
+    #[must_use]
+    pub const fn always_asks(self) -> bool {
+        matches!(self, Self::Kill(_))
+    }
+
+    /// Whether it can be used on something of this sort. Of a socket in no table the kind is [`Kind::Socket`].
+    ///
+    /// # Errors
+    /// [`Unfit`] says why not.
+    pub fn check(self, kind: Kind, state: Option<TcpState>) -> Result<(), Unfit> {
+        let is_socket = matches!(kind, Kind::Tcp | Kind::Udp | Kind::Unix | Kind::Socket);
+        match self {
+            Self::Close | Self::Kill(_) => Ok(()),
+            Self::Shutdown | Self::Destroy if !is_socket => Err(Unfit::NotASocket),
+            Self::Shutdown => Ok(()),
+            Self::Destroy if !matches!(kind, Kind::Tcp | Kind::Udp) => Err(Unfit::NotInternet),
+            Self::Destroy if kind == Kind::Tcp && state == Some(TcpState::Close) => {
+                Err(Unfit::NotAConnection)
+            }
+            Self::Destroy => Ok(()),
+        }
+    }
+}
+
+impl serde::Serialize for Method {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
