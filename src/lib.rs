@@ -66,7 +66,8 @@
 //!
 //! ```text
 //! cli                       commands, the terminal, asking
-//! apply, verify, output     carrying out a plan; looking again; what is shown
+//! apply, keepalive, verify, output
+//!                           carrying out a plan; looking again; what is shown
 //! plan, survey, select      what is there, and what is to be done with it
 //! report, exit, selectors   plain data: what came of it, and what was asked for
 //! method                    one way to end a descriptor, one file each
@@ -108,6 +109,7 @@ pub mod error;
 pub mod exit;
 pub mod ids;
 pub mod inject;
+pub mod keepalive;
 pub mod kind;
 pub mod method;
 pub mod net;

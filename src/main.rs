@@ -40,6 +40,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Act(action) => cli::close::run(terminal, &procfs, action, cli.verbose > 0),
         Command::List(list) => cli::list::run(terminal, &procfs, list),
+        Command::Keepalive(action) => cli::keepalive::run(terminal, &procfs, action),
         Command::Demo => cli::demo::run(terminal, &procfs),
         Command::DemoServer => cli::demo::serve(),
         Command::Generate(what) => {

@@ -294,5 +294,8 @@ impl ListReport {
     }
 }
 
+mod keepalive;
 #[cfg(test)]
 pub(crate) mod sample;
+
+pub use keepalive::{KeepaliveReport, KeepaliveTarget};

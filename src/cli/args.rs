@@ -6,9 +6,9 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::generate::What;
-use super::{Action, Cli, Command, Conduct, List, Method, Output, help, values};
+use super::{Action, Cli, Command, Conduct, KeepaliveAction, List, Method, Output, help, values};
 use crate::ids::{Inode, Pid};
-use crate::net::{AddrFilter, TcpState};
+use crate::net::{AddrFilter, KeepaliveWish, TcpState};
 use crate::output::style::ColorChoice;
 use crate::selectors::{Comm, FdRange, KindChoice, Selectors};
 use crate::trace::Signal;
@@ -78,6 +78,22 @@ enum RawCommand {
     List {
         #[command(flatten)]
         selectors: RawSelectors,
+        #[command(flatten)]
+        output: RawOutput,
+    },
+    /// Switch TCP keepalive on in other processes' sockets
+    #[command(
+        long_about = help::KEEPALIVE,
+        after_long_help = help::AFTER_KEEPALIVE,
+        args_override_self = true,
+        override_usage = "fdclose keepalive SELECTORS [OPTIONS]",
+        term_width = help::WIDTH
+    )]
+    Keepalive {
+        #[command(flatten)]
+        selectors: RawSelectors,
+        #[command(flatten)]
+        wish: RawWish,
         #[command(flatten)]
         output: RawOutput,
     },
@@ -206,6 +222,34 @@ struct RawConduct {
 }
 
 #[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Keepalive")]
+struct RawWish {
+    /// Ask the peer after so long without a word from it
+    ///
+    /// A time in whole seconds, up to 32767s. What is not given stays as the socket has it: 2 hours, 75
+    /// seconds and 9 times, unless the system or the application has others.
+    #[arg(long, value_name = "TIME", value_parser = values::keepalive_time(), allow_hyphen_values = true)]
+    idle: Option<u32>,
+    /// Ask again every so often
+    #[arg(long, value_name = "TIME", value_parser = values::keepalive_time(), allow_hyphen_values = true)]
+    interval: Option<u32>,
+    /// End the connection after so many questions without an answer, 1 to 127
+    #[arg(long, value_name = "N", value_parser = values::keepalive_count(), allow_hyphen_values = true)]
+    count: Option<u32>,
+    /// End it after so long without an acknowledgement (TCP_USER_TIMEOUT)
+    ///
+    /// This ends connections with data on the way, too, for which the kernel asks no keepalive questions.
+    #[arg(long, value_name = "TIME", value_parser = values::user_timeout(), allow_hyphen_values = true)]
+    user_timeout: Option<u32>,
+    /// Touch nothing, show what would be done
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Do not ask before acting on a broad selection
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Output")]
 struct RawOutput {
     /// Print one JSON document
@@ -250,6 +294,18 @@ impl From<Raw> for Cli {
             Some(RawCommand::List { selectors, output }) => {
                 Command::List(List { selectors: selectors.into(), output: output.into() })
             }
+            Some(RawCommand::Keepalive { selectors, wish, output }) => Command::Keepalive(KeepaliveAction {
+                selectors: selectors.into(),
+                wish: KeepaliveWish {
+                    idle_s: wish.idle,
+                    interval_s: wish.interval,
+                    count: wish.count,
+                    user_timeout_ms: wish.user_timeout,
+                },
+                dry_run: wish.dry_run,
+                yes: wish.yes,
+                output: output.into(),
+            }),
             Some(RawCommand::Demo) => Command::Demo,
             Some(RawCommand::DemoServer) => Command::DemoServer,
             Some(RawCommand::Generate { what: RawWhat::Man }) => Command::Generate(What::Man),

@@ -1,6 +1,6 @@
 //! The main action: close what is selected.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 
 use anyhow::Context as _;
 
@@ -11,7 +11,7 @@ use crate::apply;
 use crate::exit::Exit;
 use crate::ids::Pid;
 use crate::method::{self, Method};
-use crate::output::{confirm, failures, json, result, table};
+use crate::output::{Layout, confirm, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
 use crate::report::ActionReport;
@@ -84,7 +84,24 @@ fn own_facts(procfs: &Procfs) -> OwnFacts {
 
 /// Shows what a broad selection matched and asks; without a terminal, says what to do instead.
 fn agree(terminal: &Terminal, survey: &Survey, plan: &Plan, method: Method) -> anyhow::Result<bool> {
-    let (descriptors, processes) = (plan.len(), plan.processes.len());
+    let preview = apply::preview(survey, plan, method, true);
+    agree_to(terminal, method.imperative(), plan.len(), plan.processes.len(), |layout, out| {
+        let rows: Vec<table::Row<'_>> = preview.targets.iter().map(table::Row::from).collect();
+        table::write(&rows, layout, out)
+    })
+}
+
+/// Shows what is about to be done by `preview` and asks for it; without a terminal, says what to do instead.
+///
+/// # Errors
+/// A stream can't be written to, or read from.
+pub(super) fn agree_to(
+    terminal: &Terminal,
+    verb: &str,
+    descriptors: usize,
+    processes: usize,
+    preview: impl FnOnce(&Layout, &mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<bool> {
     if !terminal.can_ask() {
         terminal.error(
             &format!("this selection is broad (it matches {descriptors} descriptors of {processes} processes), and there is no terminal \
@@ -93,11 +110,9 @@ fn agree(terminal: &Terminal, survey: &Survey, plan: &Plan, method: Method) -> a
         )?;
         return Ok(false);
     }
-    let preview = apply::preview(survey, plan, method, true);
-    let rows: Vec<table::Row<'_>> = preview.targets.iter().map(table::Row::from).collect();
-    terminal.result(|layout, out| table::write(&rows, layout, out))?;
+    terminal.result(preview)?;
     let mut input = BufReader::new(io::stdin().lock());
-    let agreed = confirm::ask(method, descriptors, processes, &mut input, &mut io::stderr().lock())
+    let agreed = confirm::ask(verb, descriptors, processes, &mut input, &mut io::stderr().lock())
         .context("can't ask on the terminal")?;
     if !agreed {
         terminal.note("nothing was touched")?;

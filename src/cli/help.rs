@@ -18,6 +18,7 @@ Different selectors narrow the choice; the same one again, or commas, widen it."
 pub(super) const USAGE: &str = "\
 fdclose SELECTORS [OPTIONS]
        fdclose list [SELECTORS]
+       fdclose keepalive SELECTORS [OPTIONS]
        fdclose demo";
 
 pub(super) const AFTER_SHORT: &str = "\
@@ -70,3 +71,21 @@ Make a CLOSE-WAIT leak in a child process, show it, close it.
 The child accepts connections and forgets to close one, as in the classic bug. It is shown, closed by the \
 same code that closes a real one, and shown again; the child serves on. Nothing else on the host is touched, \
 and no privilege is needed.";
+
+pub(super) const KEEPALIVE: &str = "\
+Switch TCP keepalive on in other processes' sockets.
+
+A connection whose peer has lost power or its network stays ESTABLISHED for ever if nothing is sent. With \
+keepalive the kernel asks the peer now and then, and ends the connection when no answer comes; the application \
+gets ETIMEDOUT and closes by itself. Applications that forgot to ask for this are cured without a restart: it is \
+set through a copy of the descriptor, and the process is not even stopped. What was in force before and what is \
+now is read from the socket and shown.
+
+The descriptor is checked to be the one that was selected. It needs Linux 5.6 and the rights of ptrace(2).";
+
+pub(super) const AFTER_KEEPALIVE: &str = "\
+Examples:
+  Find vanished peers of a server within two minutes:
+    fdclose keepalive --pid 1234 --state established --idle 1m --interval 10s --count 6
+  See what is in force:
+    fdclose keepalive --pid 1234 --dry-run";

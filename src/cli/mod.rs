@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use crate::method::Method;
+use crate::net::KeepaliveWish;
 use crate::output::style::ColorChoice;
 use crate::selectors::Selectors;
 
@@ -14,6 +15,7 @@ pub mod close;
 pub mod demo;
 pub mod generate;
 mod help;
+pub mod keepalive;
 pub mod list;
 mod look;
 pub mod terminal;
@@ -40,6 +42,8 @@ pub enum Command {
     Act(Action),
     /// Show what is selected.
     List(List),
+    /// Switch keepalive on. The selection is not empty.
+    Keepalive(KeepaliveAction),
     /// Make a leak and close it.
     Demo,
     /// The child of `Demo`: the server that leaks.
@@ -66,6 +70,21 @@ pub struct Action {
 pub struct List {
     /// What; everything if empty.
     pub selectors: Selectors,
+    /// What to print.
+    pub output: Output,
+}
+
+/// `fdclose keepalive`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepaliveAction {
+    /// On what.
+    pub selectors: Selectors,
+    /// What to set.
+    pub wish: KeepaliveWish,
+    /// Touch nothing, say what would be done.
+    pub dry_run: bool,
+    /// Do not ask.
+    pub yes: bool,
     /// What to print.
     pub output: Output,
 }
@@ -112,8 +131,14 @@ where
         return Err(NotParsed::Usage(err));
     }
     let cli = Cli::from(raw);
-    if let Command::Act(action) = &cli.command {
-        action.selectors.check_for_action().map_err(|err| NotParsed::Usage(UsageError::too_broad(err)))?;
+    let acts_on = match &cli.command {
+        Command::Act(action) => Some(&action.selectors),
+        // It harms nothing to keep all connections of a process alive; but all of the host are not meant by accident.
+        Command::Keepalive(action) if action.selectors.is_empty() => Some(&action.selectors),
+        _ => None,
+    };
+    if let Some(selectors) = acts_on {
+        selectors.check_for_action().map_err(|err| NotParsed::Usage(UsageError::too_broad(err)))?;
     }
     Ok(cli)
 }

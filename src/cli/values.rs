@@ -28,6 +28,9 @@ pub(super) struct Value<T> {
 /// What is wrong with a value: the rest of a sentence that starts with it.
 type Reason = Cow<'static, str>;
 
+/// MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL (include/net/tcp.h), in seconds.
+const KEEPALIVE_MOST: u64 = 32_767;
+
 impl<T> Value<T> {
     /// Values that are not one of a few names.
     fn new(parse: fn(&OsStr) -> Result<T, Reason>) -> Self {
@@ -81,6 +84,9 @@ pub(super) fn accepted(option: &str) -> Option<String> {
         "--kind" => return Some(kind_names().join(", ")),
         "--max-pause" => "a time from 1us to 1min, such as 10ms",
         "--signal" => "a name such as TERM or SIGTERM, or a number from 1 to 64",
+        "--idle" | "--interval" => "a time in whole seconds from 1s to 32767s, such as 5min",
+        "--count" => "a number from 1 to 127",
+        "--user-timeout" => "a time from 1ms to 1day, such as 30s",
         "--timeout" => "a time from 1ms to 1h, such as 5s",
         _ => return None,
     };
@@ -169,6 +175,31 @@ pub(super) fn timeout() -> Value<Duration> {
     Value::new(|value| {
         let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);
         duration(value, &bounds).ok_or_else(|| no_duration(value, "is no timeout"))
+    })
+}
+
+/// A time in whole seconds, as the kernel keeps it.
+pub(super) fn keepalive_time() -> Value<u32> {
+    Value::new(|value| {
+        let bounds = Duration::from_secs(1)..=Duration::from_secs(KEEPALIVE_MOST);
+        let whole = duration(value, &bounds).filter(|time| time.subsec_nanos() == 0);
+        let seconds = whole.and_then(|time| u32::try_from(time.as_secs()).ok());
+        seconds.ok_or_else(|| no_duration(value, "is no time between keepalive questions"))
+    })
+}
+
+pub(super) fn keepalive_count() -> Value<u32> {
+    Value::new(|value| {
+        let count = digits(value).parse().ok().filter(|count| (1..=127).contains(count));
+        count.ok_or_else(|| "is no count".into())
+    })
+}
+
+pub(super) fn user_timeout() -> Value<u32> {
+    Value::new(|value| {
+        let bounds = Duration::from_millis(1)..=Duration::from_secs(86_400);
+        let millis = duration(value, &bounds).and_then(|time| u32::try_from(time.as_millis()).ok());
+        millis.ok_or_else(|| no_duration(value, "is no timeout"))
     })
 }
 

@@ -3,12 +3,11 @@
 use std::io::{self, BufRead, Read as _, Write};
 
 use super::units::Counted;
-use crate::method::Method;
 
 /// No sensible answer is longer. What is typed beyond it is part of no answer.
 const LONGEST_ANSWER: u64 = 64;
 
-/// Asks whether to act by `method` on `descriptors` of `processes`, and reads the answer.
+/// Asks whether to `verb` `descriptors` of `processes`, and reads the answer.
 ///
 /// Only `y` or `yes`, in any case, is yes. An empty line, anything else, and the end of input are no.
 ///
@@ -16,14 +15,14 @@ const LONGEST_ANSWER: u64 = 64;
 ///
 /// What `input` or `output` says.
 pub fn ask(
-    method: Method,
+    verb: &str,
     descriptors: usize,
     processes: usize,
     input: &mut dyn BufRead,
     output: &mut dyn Write,
 ) -> io::Result<bool> {
     let (what, whose) = (Counted(descriptors, "descriptor"), Counted(processes, "process"));
-    write!(output, "{} {what} of {whose}? [y/N] ", method.imperative())?;
+    write!(output, "{verb} {what} of {whose}? [y/N] ")?;
     output.flush()?;
     let mut answer = Vec::new();
     input.take(LONGEST_ANSWER).read_until(b'\n', &mut answer)?;
@@ -37,7 +36,7 @@ mod tests {
 
     fn answer(mut typed: &[u8]) -> (bool, String) {
         let mut shown = Vec::new();
-        let yes = ask(Method::Close, 10_000, 1, &mut typed, &mut shown).unwrap();
+        let yes = ask("Close", 10_000, 1, &mut typed, &mut shown).unwrap();
         (yes, String::from_utf8(shown).unwrap())
     }
 

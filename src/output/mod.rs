@@ -8,6 +8,7 @@ use std::io;
 pub mod confirm;
 pub mod failures;
 pub mod json;
+pub mod keepalive;
 pub mod result;
 pub mod sanitize;
 pub mod style;
