@@ -144,15 +144,16 @@ fn busy_works_on_and_leaks_on_demand() {
 }
 
 #[test]
-fn signals_arrive_in_order() {
+fn signals_arrive_in_order_and_what_is_pending_stays() {
     let mut victim = Victim::spawn("signals", &["--count", "1"]);
-    let signal = victim.value("signal");
+    let signal = victim.value("realtime");
     for number in 0..500 {
         while !sys::queue(victim.pid(), signal, number) {
             std::thread::yield_now();
         }
     }
-    wait_until("every signal", || victim.ask("check") == "received=500");
+    wait_until("every signal", || victim.ask("check") == "realtime=500 standard=0");
+    assert_ne!(victim.ask("kept"), "");
 }
 
 #[test]

@@ -70,24 +70,24 @@ fn run(mut command: Command, args: &[&str]) -> Run {
 }
 
 /// A run under way.
-pub(crate) struct Started(Child);
+pub(crate) struct Started(Option<Child>);
 
 /// Starts fdclose, with nothing on its standard input, and does not wait for it.
 #[track_caller]
 pub(crate) fn start_fdclose(args: &[&str]) -> Started {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Started(command.spawn().expect("fdclose starts"))
+    Started(Some(command.spawn().expect("fdclose starts")))
 }
 
 impl Started {
     pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
+        self.0.as_ref().expect("it is not finished").id()
     }
 
     /// Whether it has ended.
     pub(crate) fn is_over(&mut self) -> bool {
-        self.0.try_wait().expect("fdclose is ours").is_some()
+        self.0.as_mut().expect("it is not finished").try_wait().expect("fdclose is ours").is_some()
     }
 
     /// Whether a signal has stopped it, every thread of it.
@@ -98,8 +98,19 @@ impl Started {
 
     /// Waits for its end.
     #[track_caller]
-    pub(crate) fn finish(self) -> Run {
-        Run::of(self.0.wait_with_output().expect("fdclose is ours"))
+    pub(crate) fn finish(mut self) -> Run {
+        let child = self.0.take().expect("it is not finished");
+        Run::of(child.wait_with_output().expect("fdclose is ours"))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Not left stopped by a test that failed. Either may fail when it has ended already.
+        if let Some(child) = &mut self.0 {
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 }
 
