@@ -4,7 +4,12 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Before, Run, Victim, evidence, fdclose, fdclose_while, outcome, skip, sys, wait_until};
+use common::{
+    Before, Run, Victim, evidence, fdclose, fdclose_while, outcome, skip, sys, wait_until, with_lag,
+};
+
+/// No thread may be kept from running for as long, on a machine that is not busy.
+const GAP: Duration = Duration::from_millis(500);
 
 /// Sits in a sleep only SIGKILL ends.
 fn is_unstoppable(victim: &Victim) -> bool {
@@ -17,22 +22,23 @@ fn a_vfork_parent_is_refused_in_time_and_its_other_threads_run_on() {
     for side in [&[][..], &["--side"]] {
         let mut victim = Victim::spawn("vfork_parent", side);
         wait_until("the wait for the child", || is_unstoppable(&victim));
-        let before_fd = evidence::link(victim.pid(), victim.value("fd"));
+        let before = Before::of(victim.pid());
         let arguments =
             ["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "2s"];
 
         let begun = Instant::now();
-        let run = fdclose(&arguments);
+        let (run, lag) = with_lag(|| fdclose(&arguments));
 
         let took = begun.elapsed();
         assert!(matches!(run.status, Some(2 | 3)), "{run:#?}");
         run.one_error().says(&["vfork"]).says(&[&victim.value::<String>("tid")]);
         assert!(took < Duration::from_secs(4), "{took:?}");
-        assert_eq!(before_fd, evidence::link(victim.pid(), victim.value("fd")));
-        evidence::assert_untraced(victim.pid());
-        // A tenth of the time in which it was tried; a pause that lasts all that time is 2 s.
+        before.assert_untouched();
+        // A quarter of the time in which it was tried; a pause that lasts all that time is 2 s. A machine with three
+        // runnable threads a processor was seen to keep a thread from running for 1 s all by itself.
         let gap: u64 = victim.ask_fields("check")["gap_us"].parse().expect("a number");
-        assert!(gap < 500_000, "a thread stood still for {gap} us");
+        let gap = Duration::from_micros(gap);
+        assert!(gap < GAP + 2 * lag, "a thread stood still for {gap:?}, one that is not traced for {lag:?}");
 
         victim.ask("release");
         fdclose(&arguments).exits(0);
@@ -218,10 +224,13 @@ fn a_thread_of_the_kernel_is_neither_waited_for_nor_used() {
     let rests = |tid: u32| tid != pid && evidence::current_call(pid, tid).is_some();
     wait_until("the kernel's thread at rest", || evidence::threads(pid).into_iter().any(rests));
     let before = Before::of(pid);
-    fdclose(&["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "2s"]).exits(0);
+    let arguments = ["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", "2s"];
+    let (run, lag) = with_lag(|| fdclose(&arguments));
+    run.exits(0);
     before.assert_lost_only(&[victim.value("fd")]);
     let gap: u64 = victim.ask_fields("check")["gap_us"].parse().expect("a number");
-    assert!(gap < 500_000, "stood still for {gap} us");
+    let gap = Duration::from_micros(gap);
+    assert!(gap < GAP + 2 * lag, "stood still for {gap:?}, one that is not traced for {lag:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod binaries;
 pub(crate) mod cc;
 pub(crate) mod cgroup;
 pub(crate) mod evidence;
+mod lag;
 mod needs;
 pub(crate) mod server;
 pub(crate) mod sys;
@@ -15,6 +16,7 @@ mod victim;
 mod wait;
 
 pub(crate) use before::Before;
+pub(crate) use lag::with_lag;
 pub(crate) use needs::{Need, lacks, skip};
 pub(crate) use tool::{
     Run, Started, fdclose, fdclose_as, fdclose_dying_at, fdclose_unshared, fdclose_while, outcome,
