@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// After an error, this much time is given to threads that were asked to stop, so that their stop can be made unseen.
 const SWEEP: Duration = Duration::from_millis(50);
 
+/// As long as one of them is only waiting for a processor, it is this much: without us, it would show an EINTR then.
+const LONGEST_SWEEP: Duration = Duration::from_secs(2);
+
 /// Threads on their way from running to stopped.
 #[derive(Debug)]
 pub(super) struct RoundUp {
@@ -187,6 +190,21 @@ impl RoundUp {
     /// Cleans up after an error: whoever was asked to stop is waited for once more, so that `on_stop` sees it; all that
     /// are stopped are detached. Errors on the way add nothing to the one that led here.
     pub(super) fn sweep(mut self, process: &Process, seen: &mut Seen, on_stop: OnStop<'_>) {
-        let _ = self.collect(process, seen, Deadline::after(SWEEP), on_stop);
+        let longest = Deadline::after(LONGEST_SWEEP);
+        loop {
+            // Not to stand still while others are waited for.
+            self.stopped.clear();
+            // With each error there is one thread less to wait for.
+            let complete = self.collect(process, seen, longest.earlier(Deadline::after(SWEEP)), on_stop);
+            if matches!(complete, Ok(true)) || longest.remaining().is_none() || !self.is_any_coming(process) {
+                break;
+            }
+        }
+    }
+
+    /// Whether one that was asked can still be expected: an interrupt wakes every sleeper but those in state D.
+    fn is_any_coming(&self, process: &Process) -> bool {
+        let comes = |tid| process.status_of(tid).is_ok_and(|status| status.state != 'D' && !status.is_dead());
+        self.asked.iter().any(|thread| comes(thread.tid()))
     }
 }

@@ -1,0 +1,81 @@
+//! Threads that wait for a page of memory which nobody supplies for now.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Before, Victim, evidence, fdclose, fdclose_while, skip, wait_until};
+
+/// A victim whose thread waits for its page; `None` where that can't be had.
+#[track_caller]
+fn waiting(way: &str) -> Option<Victim> {
+    let victim = Victim::spawn("page_waiter", &[way]);
+    if let Some(reason) = victim.ready().get("skipped") {
+        skip(&format!("userfaultfd: {reason}"));
+        return None;
+    }
+    let (pid, tid): (u32, u32) = (victim.pid(), victim.value("tid"));
+    // A fault in a thread's own code shows as no call.
+    let call = match way {
+        "touch" => -1,
+        "timeout" => libc::SYS_epoll_pwait2,
+        _ => libc::SYS_sendto,
+    };
+    wait_until("the wait for the page", || evidence::current_call(pid, tid) == Some(call));
+    Some(victim)
+}
+
+#[track_caller]
+fn close_leak(victim: &Victim, timeout: &str) -> common::Run {
+    fdclose(&["--pid", &victim.pid_arg(), "--fd", &victim.value::<String>("fd"), "--timeout", timeout])
+}
+
+#[test]
+fn a_thread_that_waits_for_a_page_in_its_own_code_goes_on_waiting() {
+    let Some(mut victim) = waiting("touch") else { return };
+    let before = Before::of(victim.pid());
+    close_leak(&victim, "5s").exits(0);
+    before.assert_lost_only(&[victim.value("fd")]);
+    assert_eq!(victim.ask("check"), "done=0");
+    victim.ask("supply");
+    wait_until("the page", || victim.ask("check") == "done=1");
+}
+
+#[test]
+fn a_thread_that_waits_for_a_page_inside_a_call_is_refused_in_time() {
+    let Some(mut victim) = waiting("send") else { return };
+    let before = Before::of(victim.pid());
+    let begun = Instant::now();
+    let run = close_leak(&victim, "500ms").exits(3);
+    let took = begun.elapsed();
+    run.one_error().says(&["can't be stopped"]).says(&[&victim.value::<String>("tid")]);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    before.assert_untouched();
+    victim.ask("supply");
+    wait_until("the page", || victim.ask("check") == "done=1");
+    close_leak(&victim, "5s").exits(0);
+    before.assert_lost_only(&[victim.value("fd")]);
+}
+
+/// It was asked to stop, and gets there when fdclose has given up on its process: it is about to wait then, and would
+/// return EINTR.
+#[test]
+fn a_thread_that_stops_late_sees_no_eintr() {
+    let Some(mut victim) = waiting("timeout") else { return };
+    let (pid, tid): (u32, u32) = (victim.pid(), victim.value("tid"));
+    let before = Before::of(pid);
+    let fd: String = victim.value("fd");
+    let traced = || evidence::status(pid, tid).is_some_and(|status| status.tracer != 0);
+    let run = fdclose_while(&["--pid", &pid.to_string(), "--fd", &fd, "--timeout", "100ms"], || {
+        wait_until("the tracer", traced);
+        // The other threads are let go when it is given up: the main thread answers.
+        let given_up = Instant::now() + Duration::from_millis(400);
+        wait_until("fdclose to give up", || Instant::now() > given_up);
+        assert!(traced(), "not waited for");
+        victim.ask("supply");
+    });
+    run.exits(3);
+    before.assert_untouched();
+    wait_until("epoll_pwait2", || evidence::sits_in(pid, tid, libc::SYS_epoll_pwait2));
+    assert_eq!(victim.ask("check"), "done=0");
+}
