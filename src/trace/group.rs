@@ -154,7 +154,8 @@ impl SeizedGroup {
                     return Ok(StoppedGroup { threads, seen: self.seen, busy: self.busy, since });
                 }
                 Ok(false) if deadline.remaining().is_some() => {
-                    let until = Deadline::after(breather);
+                    // On a busy machine a thread also waits for a processor before it runs on.
+                    let until = Deadline::after(breather.max(since.elapsed()));
                     if let Err(error) = round_up.breathe(&mut self.seen, until, on_stop) {
                         round_up.sweep(process, &mut self.seen, on_stop);
                         return Err(error);
