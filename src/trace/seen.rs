@@ -55,3 +55,41 @@ impl Seen {
         self.roll.with(|tids| tids.remove(&tid));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::{Child, Command};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::trace::{Deadline, Seized, Waited};
+
+    /// Ends with the test, however that ends.
+    struct Sleeper(Child);
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn the_report_of_a_stop_is_left_to_the_tracer() {
+        let sleeper = Sleeper(Command::new("sleep").arg("600").spawn().unwrap());
+        let tid = Tid::new(sleeper.0.id().cast_signed()).unwrap();
+        let thread = Seized::seize(tid).unwrap();
+        thread.interrupt().unwrap();
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let is_stopped = || fs::read_to_string(format!("/proc/{tid}/stat")).unwrap().contains(") t ");
+        while !is_stopped() {
+            assert!(deadline.remaining().is_some(), "it does not stop");
+        }
+        let roll = Roll::default();
+        roll.with(|tids| tids.insert(tid));
+        roll.reap();
+        let waited = thread.wait(deadline).unwrap();
+        assert!(matches!(waited, Waited::Stopped(_)), "{waited:?}");
+    }
+}
