@@ -88,6 +88,16 @@ impl Registers {
     /// `-ERESTARTNOHAND` over it makes the kernel itself decide: restart the call, or return EINTR exactly when a
     /// handler does run. Checked on 6.18 and, for the design, on 3.10 to 6.1.
     ///
+    /// A finite wait starts over with its whole timeout. It is not rewritten to what was left:
+    ///
+    /// - When a wait began, nothing tells exactly. `se.exec_start` in `/proc/PID/task/TID/sched` is when the thread last
+    ///   ran, which is later if it was woken in between; `/proc/timer_list` names no threads since 4.11, hashes
+    ///   addresses, and lacks the timers of SO_RCVTIMEO, which are not hrtimers.
+    /// - Where the timeout is an argument (r10 of `epoll_wait`), the application would see it changed: only rax, rcx and
+    ///   r11 are lost in a call (x86-64 psABI, A.2.1), and gcc keeps the others from one call to the next. A loop of
+    ///   waits of 500 ms, its call inlined, went on with waits of 100 ms when that was written once.
+    /// - Elsewhere it is in memory of the application's, or an option of a socket that others share.
+    ///
     /// Returns whether the registers changed. Only meaningful in a PTRACE_EVENT_STOP or signal-delivery-stop.
     pub fn hide_interruption(&mut self, abi: &Abi) -> bool {
         let hit = self.shows_eintr(abi)
