@@ -32,7 +32,7 @@ fn a_vfork_parent_is_refused_in_time_and_its_other_threads_run_on() {
         let took = begun.elapsed();
         assert!(matches!(run.status, Some(2 | 3)), "{run:#?}");
         run.one_error().says(&["vfork"]).says(&[&victim.value::<String>("tid")]);
-        assert!(took < Duration::from_secs(4), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
         before.assert_untouched();
         // A quarter of the time in which it was tried; a pause that lasts all that time is 2 s. A machine with three
         // runnable threads a processor was seen to keep a thread from running for 1 s all by itself.
@@ -114,11 +114,12 @@ fn a_leader_that_ends_in_the_middle_of_a_batch_is_no_lasting_obstacle() {
     assert_eq!(victim.ask("check"), "open=1");
 }
 
-/// No hang, no harm; whether the descriptor was closed depends on when.
+/// No hang, no harm; whether the descriptor was closed depends on when. The deadline is the one given, 2 s, and 2 s more
+/// for threads that wait for a processor; the rest is for a machine that lacks some.
 #[track_caller]
 fn assert_orderly(run: &Run, took: Duration) {
     assert!(matches!(run.status, Some(0..=3)), "{run:#?}");
-    assert!(took < Duration::from_secs(4), "{took:?}: {run:#?}");
+    assert!(took < Duration::from_secs(10), "{took:?}: {run:#?}");
 }
 
 #[test]
@@ -150,11 +151,17 @@ fn a_process_that_ends_meanwhile_is_gone() {
         let pid = victim.pid();
         let begun = Instant::now();
         let run = fdclose_while(&arguments, || {
-            // Some rounds from the first moment on, the others some looks later. fdclose may be through before it is
-            // seen at work; what it says has to be orderly then, too.
+            // Some rounds from the first moment on, the others a little later. fdclose may be through before it is seen at
+            // work; what it says has to be orderly then, too.
             let traced = || evidence::status(pid, pid).is_none_or(|status| status.tracer != 0);
-            (0..round * 400).take_while(|_| !traced()).for_each(|_| std::thread::yield_now());
-            (0..round % 6 * 200).for_each(|_| std::thread::yield_now());
+            let seen_by = Instant::now() + Duration::from_millis(round.into());
+            while !traced() && Instant::now() < seen_by {
+                std::thread::yield_now();
+            }
+            let kill_at = Instant::now() + Duration::from_micros(u64::from(round % 6) * 100);
+            while Instant::now() < kill_at {
+                std::thread::yield_now();
+            }
             victim.kill();
         });
         assert_orderly(&run, begun.elapsed());
