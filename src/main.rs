@@ -2,14 +2,16 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use fdclose::cli::terminal::Terminal;
 use fdclose::cli::{self, Cli, Command, NotParsed};
 use fdclose::exit::Exit;
 use fdclose::output::sanitize::printable;
 use fdclose::output::style::ColorChoice;
 use fdclose::proc::Procfs;
-use fdclose::trace;
+use fdclose::{trace, watch};
 
 fn main() -> ExitCode {
     let (terminal, outcome) = match cli::parse(std::env::args_os()) {
@@ -38,6 +40,11 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
         return Ok(Exit::Refused);
     }
     match &cli.command {
+        Command::Act(action) => watch_over(terminal, action.conduct.timeout)?,
+        Command::List(_) | Command::Keepalive(_) => watch_over(terminal, HANGS_AFTER)?,
+        Command::Demo | Command::DemoServer | Command::Generate(_) => {}
+    }
+    match &cli.command {
         Command::Act(action) => cli::close::run(terminal, &procfs, action, cli.verbose > 0),
         Command::List(list) => cli::list::run(terminal, &procfs, list),
         Command::Keepalive(action) => cli::keepalive::run(terminal, &procfs, action),
@@ -48,6 +55,29 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+/// Calls that have not come back for so long, on top of `--timeout`, hang.
+const HANGS_AFTER: Duration = Duration::from_secs(3);
+
+/// Has this process end when a system call about another one hangs.
+fn watch_over(terminal: &Terminal, timeout: Duration) -> anyhow::Result<()> {
+    let terminal = *terminal;
+    let on_hang = move |pid| {
+        let what = format!(
+            "gave up on process {pid}: a system call about it does not come back; what was done to other processes is \
+             not reported"
+        );
+        let hint = format!(
+            "some of its memory, or a thread of it, may wait for a file server that does not answer, or for \
+             userfaultfd: see the state of its threads (ps -L -o tid,stat,wchan -p {pid})"
+        );
+        // Where standard error can't be written to, the exit status has to do.
+        let _ = terminal.error(&what, Some(&hint));
+        #[expect(clippy::disallowed_methods, reason = "the thread that main waits for does not come back")]
+        std::process::exit(Exit::Failed.code().into());
+    };
+    watch::start(timeout.saturating_add(HANGS_AFTER), on_hang).context("can't start a thread")
 }
 
 fn tell(not_parsed: &NotParsed, terminal: &Terminal) -> anyhow::Result<Exit> {

@@ -19,6 +19,7 @@ fn waiting(way: &str) -> Option<Victim> {
     let call = match way {
         "touch" => -1,
         "timeout" => libc::SYS_epoll_pwait2,
+        "decoy" => libc::SYS_futex,
         _ => libc::SYS_sendto,
     };
     wait_until("the wait for the page", || evidence::current_call(pid, tid) == Some(call));
@@ -78,4 +79,21 @@ fn a_thread_that_stops_late_sees_no_eintr() {
     before.assert_untouched();
     wait_until("epoll_pwait2", || evidence::sits_in(pid, tid, libc::SYS_epoll_pwait2));
     assert_eq!(victim.ask("check"), "done=0");
+}
+
+/// To read its memory hangs, and nothing but SIGKILL ends that.
+#[test]
+fn a_process_whose_memory_hangs_is_given_up() {
+    let Some(mut victim) = waiting("decoy") else { return };
+    let before = Before::of(victim.pid());
+    let begun = Instant::now();
+    let run = close_leak(&victim, "500ms").exits(3);
+    let took = begun.elapsed();
+    run.one_error().says(&["does not come back"]).says(&[&victim.pid_arg()]);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    before.assert_untouched();
+    victim.ask("supply");
+    close_leak(&victim, "5s").exits(0);
+    before.assert_lost_only(&[victim.value("fd")]);
+    victim.ask("check");
 }

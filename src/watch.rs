@@ -1,0 +1,149 @@
+//! A way out of system calls that hang.
+//!
+//! fdclose waits for nothing without a limit, but what it asks of the kernel may: to read memory that a hanging file
+//! server or userfaultfd(2) has to supply, or `/proc/PID/maps` while a thread of that process hangs with the lock held.
+//! SIGKILL ends such a sleep and nothing else does. So where there has been no sign of life for too long, the whole of
+//! fdclose ends itself. It may die at any instant: that is what the lifelines are for, and the kernel lets go of all
+//! that is traced.
+//!
+//! One sleep is left that not even this ends: for the lock of a socket, which a thread that hangs while it sends may
+//! hold (`lock_sock`; checked on 6.18). Its end is the end of that hang; the reason has been told by then.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
+use crate::ids::Pid;
+
+/// How many looks in a row must see no sign of life.
+const LOOKS: u32 = 8;
+
+/// The watching thread does little.
+const STACK: usize = 64 * 1024;
+
+/// What is being done, and whether anything is.
+#[derive(Debug)]
+struct Work {
+    /// The process that is being dealt with.
+    subject: Mutex<Option<Pid>>,
+    /// How many signs of life there were.
+    beats: AtomicU64,
+}
+
+static WORK: Work = Work::none();
+
+/// From now on, calls `on_hang` when for `limit` there was no sign of life while a process was [dealt with](over). To be
+/// called once, while there is one thread only. `on_hang` is meant to end fdclose.
+///
+/// # Errors
+/// No thread can be started.
+pub fn start(limit: Duration, on_hang: impl FnOnce(Pid) + Send + 'static) -> io::Result<()> {
+    // Signals are for the other threads: one that is held back there must not find this one.
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
+    let watch = move || on_hang(WORK.wait_for_hang(limit));
+    let started = thread::Builder::new().name("watch".into()).stack_size(STACK).spawn(watch);
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    started.map(drop)
+}
+
+/// While this lives, a process is being dealt with.
+#[derive(Debug)]
+pub struct Watched(());
+
+/// A process is being dealt with. There is one at a time.
+#[must_use]
+pub fn over(pid: Pid) -> Watched {
+    WORK.begin(pid);
+    Watched(())
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        WORK.end();
+    }
+}
+
+/// A sign of life.
+pub fn beat() {
+    WORK.beat();
+}
+
+impl Work {
+    const fn none() -> Self {
+        Self { subject: Mutex::new(None), beats: AtomicU64::new(0) }
+    }
+
+    fn begin(&self, pid: Pid) {
+        // Before the subject is seen, so that no silence before it counts.
+        self.beat();
+        self.with_subject(|subject| *subject = Some(pid));
+    }
+
+    fn end(&self) {
+        self.with_subject(|subject| *subject = None);
+    }
+
+    fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn with_subject<T>(&self, look: impl FnOnce(&mut Option<Pid>) -> T) -> T {
+        look(&mut self.subject.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns when nothing was heard for `limit` of a process that is being dealt with.
+    fn wait_for_hang(&self, limit: Duration) -> Pid {
+        let interval = limit / LOOKS;
+        let (mut silent, mut last) = (0, 0);
+        loop {
+            let begun = Instant::now();
+            thread::sleep(interval);
+            // Somebody who was stopped, by Ctrl-Z or a debugger, has not been silent meanwhile.
+            let was_stopped = begun.elapsed() > interval * 2;
+            let subject = self.with_subject(|subject| *subject);
+            let beats = self.beats.load(Ordering::Relaxed);
+            match subject {
+                Some(subject) if beats == last => {
+                    silent += u32::from(!was_stopped);
+                    if silent == LOOKS {
+                        return subject;
+                    }
+                }
+                _ => silent = 0,
+            }
+            last = beats;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, RecvTimeoutError};
+
+    use super::*;
+
+    #[test]
+    fn only_silence_about_a_process_is_a_hang() {
+        static WORK: Work = Work::none();
+        const LIMIT: Duration = Duration::from_secs(1);
+        let pid = Pid::new(77).unwrap();
+        let (tell, hangs) = mpsc::channel();
+        thread::spawn(move || tell.send(WORK.wait_for_hang(LIMIT)));
+        let none_for = |wait| assert_eq!(hangs.recv_timeout(wait), Err(RecvTimeoutError::Timeout));
+        none_for(LIMIT * 3 / 2);
+        WORK.begin(pid);
+        for _ in 0..30 {
+            none_for(LIMIT / 20);
+            WORK.beat();
+        }
+        WORK.end();
+        none_for(LIMIT * 3 / 2);
+        WORK.begin(pid);
+        assert_eq!(hangs.recv_timeout(Duration::from_secs(30)), Ok(pid));
+    }
+}
