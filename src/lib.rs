@@ -108,6 +108,9 @@ pub mod arch;
 pub mod cli;
 pub mod error;
 pub mod exit;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 pub mod inject;
 pub mod keepalive;

@@ -56,7 +56,7 @@ impl Landmarks {
 
 /// The stacks: the main thread's, which the kernel names, and mappings that look like those of pthread_create(3),
 /// which have a guard right below.
-fn stacks(maps: &[Mapping]) -> Vec<(u64, u64)> {
+pub(super) fn stacks(maps: &[Mapping]) -> Vec<(u64, u64)> {
     let guarded = maps.windows(2).filter_map(|pair| match pair {
         [guard, stack] if is_guard(guard) && guard.end == stack.start && is_anonymous_memory(stack) => {
             Some(stack)

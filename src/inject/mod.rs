@@ -3,6 +3,8 @@
 mod chained;
 pub mod deathpoint;
 pub mod fdops;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 pub mod gadget;
 mod landmarks;
 mod lifeline;

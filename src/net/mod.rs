@@ -5,6 +5,8 @@ mod diag;
 mod endpoint;
 mod error;
 mod filter;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod keepalive;
 mod lines;
 mod row;

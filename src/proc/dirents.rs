@@ -28,7 +28,7 @@ const RECLEN: std::ops::Range<usize> = 16..18;
 const NAME: usize = 19;
 
 /// The names in a buffer getdents64 filled. Ends at the first record that can't be one.
-fn names(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn names(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let length: [u8; 2] = records.get(RECLEN)?.try_into().ok()?;
         let (record, rest) = records.split_at_checked(u16::from_ne_bytes(length).into())?;

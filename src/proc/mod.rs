@@ -11,6 +11,8 @@ mod fd_dir;
 mod fd_target;
 mod fdinfo;
 mod file;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod identity;
 mod maps;
 mod name;

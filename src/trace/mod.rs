@@ -1,6 +1,8 @@
 //! The tracer: ptrace(2) made safe to use. Attach without stopping, stop with a deadline, always let go.
 
 mod deadline;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod group;
 pub mod refusal;
 mod round_up;

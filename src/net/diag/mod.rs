@@ -15,6 +15,8 @@ mod destroy;
 mod dump;
 mod error;
 mod exact;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod inet;
 mod message;
 mod netns;
