@@ -104,6 +104,9 @@ pub enum AttachError {
     /// A signal asked fdclose to end.
     #[error("fdclose was asked to end before it was this descriptor's turn")]
     Interrupted,
+    /// The system calls of every thread are dispatched back to it.
+    #[error("it has its system calls dispatched back to it (prctl PR_SET_SYSCALL_USER_DISPATCH), ours too")]
+    Dispatched,
     /// Every thread is inside a restartable sequence.
     #[error("every thread of it is inside a restartable sequence (rseq)")]
     AllInRseq,
@@ -145,6 +148,7 @@ impl AttachError {
                 Some("the file system below it does not answer: look at its server or mount".into())
             }
             Self::OtherTable => Some("try again".into()),
+            Self::Dispatched => Some("try again when a thread of it waits in a call of its own".into()),
             Self::AllInRseq => Some("try again: such sequences last nanoseconds".into()),
             Self::Seccomp { .. } => Some(
                 "run fdclose as root with CAP_SYS_ADMIN, not itself under seccomp, on Linux 4.3 or later; for a TCP \

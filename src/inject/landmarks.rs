@@ -23,8 +23,8 @@ const SMALLEST_STACK: u64 = 64 * 1024;
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Landmarks {
-    /// A call instruction, for a thread that is not in a call.
-    pub spare_site: Option<Site>,
+    /// One for a thread that is not in a call.
+    spare_site: Option<Site>,
     /// What a lifeline is made of.
     pub gadgets: Option<frame::Gadgets>,
     stacks: Vec<(u64, u64)>,
@@ -43,6 +43,13 @@ impl Landmarks {
             None => Site::find_in(process, tid, &maps, arch::native_abi()),
         };
         Self { spare_site, gadgets, stacks: stacks(&maps) }
+    }
+
+    /// Call instructions of native code, for a thread that is not in a call, the best first.
+    pub fn sites(&self) -> impl Iterator<Item = Site> {
+        let in_library =
+            self.gadgets.map(|gadgets| Site { address: gadgets.syscall_ret, origin: Origin::Mapping });
+        self.spare_site.into_iter().chain(in_library)
     }
 
     /// The lower end of the stack that `sp` lies on, if it lies on one: memory from there up to `sp` and the red zone

@@ -12,6 +12,7 @@
 
 use nix::errno::Errno;
 
+use super::dispatch::Dispatch;
 use super::gadget;
 use super::landmarks::Landmarks;
 use crate::arch::chain::{self, Chain};
@@ -39,7 +40,8 @@ pub(super) struct Lifeline {
 
 impl Lifeline {
     /// Lays one for `thread`, whose registers are `saved`. `None` where that can't be done: no gadgets, no known stack,
-    /// a shadow stack (which would not allow the return), an old kernel.
+    /// a shadow stack (which would not allow the return), system calls that are dispatched back to the thread, an old
+    /// kernel.
     pub(super) fn lay(thread: &Stopped, saved: &Registers, landmarks: &Landmarks) -> Option<Self> {
         Self::lay_behind(thread, saved, landmarks, None)
     }
@@ -52,7 +54,11 @@ impl Lifeline {
         chain: Option<&Chain<'_>>,
     ) -> Option<Self> {
         let (tid, gadgets) = (thread.tid(), landmarks.gadgets?);
-        if thread.abi_and_registers().ok()?.0 != native_abi() || thread.has_shadow_stack() {
+        let abi = thread.abi_and_registers().ok()?.0;
+        if abi != native_abi() || thread.has_shadow_stack() {
+            return None;
+        }
+        if !Dispatch::of(thread).allows(gadgets.syscall_ret, abi) {
             return None;
         }
         let needed = [

@@ -2,6 +2,7 @@
 
 mod chained;
 pub mod deathpoint;
+mod dispatch;
 pub mod fdops;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -13,6 +14,7 @@ pub mod restart;
 pub mod rseq;
 
 pub use chained::{ChainEnd, end_signal};
+pub use dispatch::Dispatch;
 pub use gadget::{Origin, Site};
 pub use landmarks::Landmarks;
 pub use remote::Remote;

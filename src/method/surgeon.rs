@@ -7,7 +7,7 @@
 use crate::arch::chain::EndSignal;
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, RemoteAddr, Tid};
-use crate::inject::{ChainEnd, Landmarks, Remote, Site, end_signal, rseq};
+use crate::inject::{ChainEnd, Dispatch, Landmarks, Remote, Site, end_signal, rseq};
 use crate::proc::{FdDir, FdIdentity, InSyscall, ProcError, Process, Seccomp};
 use crate::trace::{Seized, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table, same_file};
 
@@ -154,31 +154,46 @@ fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result
         let (abi, registers) = thread.abi_and_registers().ok()?;
         registers.call_in_progress().filter(|_| registers.ip() != KERNEL_WORKER)?;
         let site = Site::before(thread.tid(), registers.ip(), abi)?;
-        usable(thread).then_some((index, site))
+        let lets_through = Dispatch::of(thread).allows(site.address, abi);
+        (lets_through && usable(thread)).then_some((index, site))
     });
     if let Some(found) = waiting {
         return Ok(found);
     }
-    // No thread waits in a call. One that is inside a restartable sequence is left alone if another is not.
-    let mut inside_rseq = false;
-    let at_work = in_order().find(|index| {
-        let Some(thread) = threads.get(*index) else { return false };
+    // No thread waits in a call. One that is inside a restartable sequence is left alone if another is not, and so is
+    // one whose calls would be dispatched back to it.
+    let mut none = AttachError::OtherTable;
+    for index in in_order() {
+        let Some(thread) = threads.get(index) else { continue };
         if thread.registers().is_ok_and(|registers| registers.ip() == KERNEL_WORKER) || !usable(thread) {
-            return false;
+            continue;
         }
-        let inside = rseq::is_inside(thread);
-        inside_rseq |= inside;
-        !inside
-    });
-    let none = if inside_rseq { AttachError::AllInRseq } else { AttachError::OtherTable };
-    let index = at_work.ok_or(none)?;
-    let thread = threads.get(index).ok_or(AttachError::Gone)?;
+        if rseq::is_inside(thread) {
+            none = AttachError::AllInRseq;
+            continue;
+        }
+        match site_for(thread, process, &candidate.landmarks) {
+            Err(AttachError::Dispatched) => none = AttachError::Dispatched,
+            found => return found.map(|site| (index, site)),
+        }
+    }
+    Err(none)
+}
+
+/// A call instruction for a thread that is at work.
+fn site_for(thread: &Stopped, process: &Process, landmarks: &Landmarks) -> Result<Site, AttachError> {
     let (abi, _) = thread.abi_and_registers()?;
-    let site = candidate
-        .landmarks
-        .spare_site
-        .filter(|site| site.is_intact(thread.tid(), abi))
-        .or_else(|| Site::find(process, thread.tid(), abi))
-        .ok_or_else(|| TraceError::NoGadget("none in its vDSO nor in its executable mappings".into()))?;
-    Ok((index, site))
+    let there = landmarks.sites().filter(|site| site.is_intact(thread.tid(), abi));
+    let sites: Vec<Site> = match there.collect::<Vec<Site>>() {
+        none if none.is_empty() => Site::find(process, thread.tid(), abi).into_iter().collect(),
+        some => some,
+    };
+    let dispatch = Dispatch::of(thread);
+    match sites.iter().find(|site| dispatch.allows(site.address, abi)) {
+        Some(site) => Ok(*site),
+        None if sites.is_empty() => {
+            Err(TraceError::NoGadget("none in its vDSO nor in its executable mappings".into()).into())
+        }
+        None => Err(AttachError::Dispatched),
+    }
 }

@@ -16,7 +16,7 @@ pub use deadline::Deadline;
 pub use group::{OnStop, SeizedGroup, StoppedGroup};
 pub use seen::Roll;
 pub use stop::{Report, Signal, Stop};
-pub use tracee::{Seized, Stopped, Waited};
+pub use tracee::{Seized, Stopped, UserDispatch, Waited};
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -339,6 +339,26 @@ pub(super) struct RseqConfiguration {
     pub(super) pad: u32,
 }
 
+/// How a thread's system calls are dispatched back to it: `struct ptrace_sud_config` (linux/ptrace.h).
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(super) struct UserDispatchConfiguration {
+    pub(super) mode: u64,
+    pub(super) selector: u64,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+}
+
+/// PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG (Linux 6.4; EIO below).
+pub(super) fn user_dispatch_configuration(tid: Tid) -> Result<UserDispatchConfiguration, Errno> {
+    const PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG: Request = 0x4211;
+    let mut config = UserDispatchConfiguration::default();
+    let config_at = (&raw mut config).expose_provenance();
+    let len = size_of::<UserDispatchConfiguration>();
+    ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, tid, len, config_at)?;
+    Ok(config)
+}
+
 /// PTRACE_GET_RSEQ_CONFIGURATION (Linux 5.13; EIO below).
 pub(super) fn rseq_configuration(tid: Tid) -> Result<RseqConfiguration, Errno> {
     const PTRACE_GET_RSEQ_CONFIGURATION: Request = 0x420f;

@@ -53,6 +53,17 @@ pub enum Waited {
     Late(Seized),
 }
 
+/// Where a thread's calls are let through that are else dispatched back to it; all as it asked for by prctl(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserDispatch {
+    /// The address of the byte that switches it; 0 if there is none.
+    pub selector: u64,
+    /// The start of the code that may make calls whatever the byte says.
+    pub offset: u64,
+    /// Its length.
+    pub len: u64,
+}
+
 impl Seized {
     /// Attaches to a thread without stopping it (PTRACE_SEIZE, Linux 3.4).
     ///
@@ -229,6 +240,15 @@ impl Stopped {
     pub fn rseq_area(&self) -> Option<(u64, u32)> {
         let config = sys::rseq_configuration(self.tid).ok()?;
         (config.rseq_abi_pointer != 0).then_some((config.rseq_abi_pointer, config.rseq_abi_size))
+    }
+
+    /// How its system calls are dispatched back to it (prctl(2), PR_SET_SYSCALL_USER_DISPATCH); `None` where they are
+    /// not, or the kernel can't tell (PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG came with Linux 6.4).
+    #[must_use]
+    pub fn user_dispatch(&self) -> Option<UserDispatch> {
+        let config = sys::user_dispatch_configuration(self.tid).ok()?;
+        let found = UserDispatch { selector: config.selector, offset: config.offset, len: config.len };
+        (config.mode != 0).then_some(found)
     }
 
     /// Its blocked signals.

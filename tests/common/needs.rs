@@ -24,6 +24,8 @@ pub(crate) enum Need {
     Freezer(Version),
     /// A C compiler that makes 32-bit x86 programs, if only without a library.
     Compiler32,
+    /// System calls that can be dispatched back to their thread (Linux 5.11), and a kernel that tells a tracer (6.4).
+    UserDispatch,
     /// A program in PATH.
     Program(&'static str),
 }
@@ -57,6 +59,12 @@ impl Need {
                     .output();
                 let made = made.is_ok_and(|made| made.status.success());
                 (!made).then(|| "gcc makes no 32-bit programs".to_owned())
+            }
+            Self::UserDispatch => {
+                let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+                let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+                let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+                (version < (6, 4)).then(|| format!("Linux {} is older than 6.4", release.trim()))
             }
             Self::Program(name) => {
                 let path = env::var_os("PATH").unwrap_or_default();

@@ -1,0 +1,70 @@
+//! Threads whose system calls are dispatched back to them as SIGSYS (prctl(2), PR_SET_SYSCALL_USER_DISPATCH): an
+//! injected call must be none of them.
+
+mod common;
+
+use common::cc::compile;
+use common::{Before, Need, Run, Victim, evidence, fdclose, lacks, sys, wait_until};
+
+/// Acts on a victim in `mode`; afterwards it has seen no signal, and its handler is still there.
+#[track_caller]
+fn run_on(mode: &str, frees: bool) -> Option<Run> {
+    if lacks(&[Need::Program("gcc"), Need::UserDispatch]) {
+        return None;
+    }
+    let (program, _directory) = compile("gcc", &["-pthread"], "dispatched");
+    let mut victim = Victim::spawn_program(&program, &[mode]);
+    let (pid, fd): (u32, i32) = (victim.pid(), victim.value("fd"));
+    let spins_alone = ["blocked", "masked", "allowed"].contains(&mode);
+    if spins_alone {
+        wait_until("spinning", || evidence::is_at_work(pid, pid));
+    } else {
+        wait_until("the call", || evidence::sits_in(pid, pid, libc::SYS_read));
+    }
+    let before = Before::of(pid);
+
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string()]);
+
+    if frees {
+        before.assert_lost_only(&[fd]);
+    } else {
+        before.assert_untouched();
+    }
+    if spins_alone {
+        // Had it been given a signal, it would wait for commands by now.
+        wait_until("spinning on", || evidence::is_at_work(pid, pid));
+        sys::kill(pid, libc::SIGUSR1);
+    }
+    assert_eq!(victim.ask("check"), "signals=0", "{mode}");
+    Some(run)
+}
+
+#[test]
+fn a_process_without_a_way_through_is_refused() {
+    for mode in ["blocked", "masked"] {
+        let Some(run) = run_on(mode, false) else { return };
+        let run = run.exits(3);
+        run.one_error().says(&["PR_SET_SYSCALL_USER_DISPATCH"]).says(&["try again when a thread"]);
+    }
+}
+
+#[test]
+fn the_instruction_that_is_let_through_is_used() {
+    if let Some(run) = run_on("waiting", true) {
+        run.exits(0);
+    }
+}
+
+#[test]
+fn a_switch_that_lets_calls_through_is_no_obstacle() {
+    if let Some(run) = run_on("allowed", true) {
+        run.exits(0);
+    }
+}
+
+#[test]
+fn a_thread_without_dispatching_makes_the_call() {
+    if let Some(run) = run_on("beside", true) {
+        run.exits(0);
+    }
+}
