@@ -183,6 +183,14 @@ pub(crate) fn sits_in(pid: u32, tid: u32, nr: i64) -> bool {
     current_call(pid, tid).is_some_and(|now| now == nr || now == libc::SYS_restart_syscall)
 }
 
+/// How many clock ticks a process has spent in its own code (field 14 of proc_pid_stat(5)).
+pub(crate) fn ticks_at_work(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    let (_, fields) = text.rsplit_once(')').expect("a name in parentheses");
+    let ticks = fields.split_whitespace().nth(11).and_then(|field| field.parse().ok());
+    ticks.unwrap_or_else(|| panic!("no field 14 in {text:?}"))
+}
+
 /// Proves that nobody traces any thread of the process.
 #[track_caller]
 pub(crate) fn assert_untraced(pid: u32) {

@@ -26,6 +26,8 @@ pub(crate) enum Need {
     Compiler32,
     /// System calls that can be dispatched back to their thread (Linux 5.11), and a kernel that tells a tracer (6.4).
     UserDispatch,
+    /// A C library that registers restartable sequences, and a kernel that tells a tracer of them (Linux 5.13).
+    Rseq,
     /// A program in PATH.
     Program(&'static str),
 }
@@ -60,11 +62,10 @@ impl Need {
                 let made = made.is_ok_and(|made| made.status.success());
                 (!made).then(|| "gcc makes no 32-bit programs".to_owned())
             }
-            Self::UserDispatch => {
-                let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-                let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-                let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-                (version < (6, 4)).then(|| format!("Linux {} is older than 6.4", release.trim()))
+            Self::UserDispatch => older_than((6, 4)),
+            Self::Rseq => {
+                let header = fs::metadata("/usr/include/x86_64-linux-gnu/sys/rseq.h").is_err();
+                older_than((5, 13)).or_else(|| header.then(|| "no header sys/rseq.h".to_owned()))
             }
             Self::Program(name) => {
                 let path = env::var_os("PATH").unwrap_or_default();
@@ -75,6 +76,13 @@ impl Need {
             }
         }
     }
+}
+
+fn older_than(least: (u32, u32)) -> Option<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (version < least).then(|| format!("Linux {} is older than {}.{}", release.trim(), least.0, least.1))
 }
 
 /// Whether the test must be left out: `if lacks(&[Need::Root]) { return; }`. Prints the reason.
