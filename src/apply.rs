@@ -189,5 +189,6 @@ fn process_report(pid: Pid, comm: &[u8], operation: &Operation) -> ProcessReport
         paused_us_max: micros(operation.longest_pause),
         paused_us_total: micros(operation.total_pause),
         restored: operation.restored,
+        insured: operation.insured,
     }
 }

@@ -166,6 +166,8 @@ pub struct ProcessReport {
     pub paused_us_total: u64,
     /// Whether it runs on as it was. `false` is never expected.
     pub restored: bool,
+    /// Whether it would have done so, too, if fdclose had been killed in the middle.
+    pub insured: bool,
 }
 
 /// How many descriptors had which outcome.

@@ -6,9 +6,9 @@ mod common;
 use common::cc::compile;
 use common::{Before, Need, Run, Victim, evidence, fdclose, lacks, sys, wait_until};
 
-/// Acts on a victim in `mode`; afterwards it has seen no signal, and its handler is still there.
+/// Acts on a victim in `mode`, with this exit status; afterwards it has seen no signal, and its handler is still there.
 #[track_caller]
-fn run_on(mode: &str, frees: bool) -> Option<Run> {
+fn run_on(mode: &str, status: i32) -> Option<Run> {
     if lacks(&[Need::Program("gcc"), Need::UserDispatch]) {
         return None;
     }
@@ -17,15 +17,16 @@ fn run_on(mode: &str, frees: bool) -> Option<Run> {
     let (pid, fd): (u32, i32) = (victim.pid(), victim.value("fd"));
     let spins_alone = ["blocked", "masked", "allowed"].contains(&mode);
     if spins_alone {
-        wait_until("spinning", || evidence::is_at_work(pid, pid));
+        // Until then it may be on its way out of the call by which it said that it is ready.
+        wait_until("spinning", || evidence::ticks_at_work(pid) >= 3);
     } else {
         wait_until("the call", || evidence::sits_in(pid, pid, libc::SYS_read));
     }
     let before = Before::of(pid);
 
-    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string()]);
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string()]).exits(status);
 
-    if frees {
+    if status == 0 {
         before.assert_lost_only(&[fd]);
     } else {
         before.assert_untouched();
@@ -42,29 +43,22 @@ fn run_on(mode: &str, frees: bool) -> Option<Run> {
 #[test]
 fn a_process_without_a_way_through_is_refused() {
     for mode in ["blocked", "masked"] {
-        let Some(run) = run_on(mode, false) else { return };
-        let run = run.exits(3);
+        let Some(run) = run_on(mode, 3) else { return };
         run.one_error().says(&["PR_SET_SYSCALL_USER_DISPATCH"]).says(&["try again when a thread"]);
     }
 }
 
 #[test]
 fn the_instruction_that_is_let_through_is_used() {
-    if let Some(run) = run_on("waiting", true) {
-        run.exits(0);
-    }
+    run_on("waiting", 0);
 }
 
 #[test]
 fn a_switch_that_lets_calls_through_is_no_obstacle() {
-    if let Some(run) = run_on("allowed", true) {
-        run.exits(0);
-    }
+    run_on("allowed", 0);
 }
 
 #[test]
 fn a_thread_without_dispatching_makes_the_call() {
-    if let Some(run) = run_on("beside", true) {
-        run.exits(0);
-    }
+    run_on("beside", 0);
 }

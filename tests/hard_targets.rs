@@ -60,6 +60,22 @@ fn a_32_bit_process_is_undisturbed() {
     }
 }
 
+/// There is no way for such a thread to come to itself if fdclose is killed: those who ask for more words are told.
+#[test]
+fn that_a_process_has_no_insurance_is_said() {
+    if lacks(&[Need::Compiler32, Need::Program("gcc")]) {
+        return;
+    }
+    for (flags, insured) in [(&BARE_32[..], false), (&["-pthread"], true)] {
+        let (program, arguments) = if insured { ("plain", &[][..]) } else { ("bare", &["read", "own"][..]) };
+        let (program, _directory) = compile("gcc", flags, program);
+        let mut victim = Victim::spawn_program(&program, arguments);
+        let fd = if insured { victim.leak("leak").0 } else { victim.value("fd") };
+        let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string(), "-v"]).exits(0);
+        assert_eq!(run.stdout.contains("had no insurance"), !insured, "{run:#?}");
+    }
+}
+
 #[test]
 fn a_32_bit_process_without_a_vdso_is_undisturbed() {
     if lacks(&[Need::Compiler32]) {

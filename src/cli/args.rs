@@ -46,6 +46,8 @@ pub(super) struct Raw {
     #[command(flatten)]
     output: RawOutput,
     /// Show every row, however many
+    ///
+    /// Also which processes would not have survived the death of fdclose in the middle.
     #[arg(short, long, global = true, help_heading = "Output", action = ArgAction::Count)]
     verbose: u8,
     /// When to use colour: auto, always or never

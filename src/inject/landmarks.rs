@@ -20,14 +20,23 @@ const GUARD_LIMIT: u64 = 1024 * 1024;
 /// Less is no stack whose lower end is surely unused.
 const SMALLEST_STACK: u64 = 64 * 1024;
 
+/// Scratch space for threads without a known stack: so many slots of this size, nearly at the far end of the main
+/// thread's stack. The kernel makes room of 128 KiB there for every program (`setup_arg_pages`); hardly any fills it.
+const SLOT: u64 = 8 * 1024;
+const SLOTS: u64 = 7;
+
+/// Between them and the end, at the least. A signal handler that needs more makes the stack grow.
+const SLOT_MARGIN: u64 = 4096;
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Landmarks {
-    /// One for a thread that is not in a call.
-    spare_site: Option<Site>,
+    /// A call instruction, for a thread that is not in a call.
+    pub spare_site: Option<Site>,
     /// What a lifeline is made of.
     pub gadgets: Option<frame::Gadgets>,
     stacks: Vec<(u64, u64)>,
+    main_stack: Option<(u64, u64)>,
 }
 
 impl Landmarks {
@@ -42,14 +51,26 @@ impl Landmarks {
             Some(gadgets) => Some(Site { address: gadgets.syscall_ret, origin: Origin::Mapping }),
             None => Site::find_in(process, tid, &maps, arch::native_abi()),
         };
-        Self { spare_site, gadgets, stacks: stacks(&maps) }
+        let main_stack =
+            maps.iter().find(|map| map.name == b"[stack]").filter(|map| is_roomy(map)).map(range);
+        Self { spare_site, gadgets, stacks: stacks(&maps), main_stack }
     }
 
-    /// Call instructions of native code, for a thread that is not in a call, the best first.
-    pub fn sites(&self) -> impl Iterator<Item = Site> {
-        let in_library =
-            self.gadgets.map(|gadgets| Site { address: gadgets.syscall_ret, origin: Origin::Mapping });
-        self.spare_site.into_iter().chain(in_library)
+    /// Scratch space for a thread whose own stack is too small or can't be told from other memory, as a goroutine's:
+    /// from where to where. `tid` is a thread that sees the memory.
+    ///
+    /// It is a slot with nothing but zeroes in it, which is what it is left with: only an array of the main thread's,
+    /// deep down, could keep those there. What is in one that is not, a fdclose that was killed may have left, and it may
+    /// still be in use.
+    pub(super) fn spare(&self, tid: Tid) -> Option<(RemoteAddr, RemoteAddr)> {
+        let (start, _) = self.main_stack?;
+        let slots =
+            (0..SLOTS).filter_map(|slot| Some(RemoteAddr(start.checked_add(SLOT_MARGIN + slot * SLOT)?)));
+        let is_unused = |from: &RemoteAddr| {
+            let bytes = gadget::read_bytes(tid, from.0, SLOT).unwrap_or_default();
+            bytes.len() as u64 == SLOT && bytes.iter().all(|byte| *byte == 0)
+        };
+        slots.into_iter().find(is_unused).and_then(|from| Some((from, from.checked_add(SLOT)?)))
     }
 
     /// The lower end of the stack that `sp` lies on, if it lies on one: memory from there up to `sp` and the red zone
@@ -71,11 +92,15 @@ pub(super) fn stacks(maps: &[Mapping]) -> Vec<(u64, u64)> {
         _ => None,
     });
     let named = maps.iter().filter(|map| map.name == b"[stack]" || map.name.starts_with(b"[stack:"));
-    named
-        .chain(guarded)
-        .filter(|map| map.readable && map.writable && map.end.0.saturating_sub(map.start.0) >= SMALLEST_STACK)
-        .map(|map| (map.start.0, map.end.0))
-        .collect()
+    named.chain(guarded).filter(|map| is_roomy(map)).map(range).collect()
+}
+
+fn is_roomy(map: &Mapping) -> bool {
+    map.readable && map.writable && map.end.0.saturating_sub(map.start.0) >= SMALLEST_STACK
+}
+
+fn range(map: &Mapping) -> (u64, u64) {
+    (map.start.0, map.end.0)
 }
 
 fn is_guard(map: &Mapping) -> bool {
@@ -173,6 +198,25 @@ mod tests {
         assert_eq!(below(0x7f00_0080_3000), None, "too small");
         assert_eq!(below(0x7f00_0095_0000), None, "no guard");
         assert_eq!(below(0x7f00_00a0_2000), None, "a file");
+    }
+
+    #[test]
+    fn only_slots_of_zeroes_are_spare() {
+        let own = Tid::new(nix::unistd::gettid().as_raw()).unwrap();
+        let mut memory = vec![0_u8; 256 * 1024];
+        let start = memory.as_ptr().addr() as u64;
+        let landmarks = Landmarks { main_stack: Some((start, start + 256 * 1024)), ..Landmarks::default() };
+        let spare = || landmarks.spare(own).map(|(from, to)| (from.0 - start, to.0 - start));
+        memory[4095] = 1;
+        for slot in 0..SLOTS {
+            let from = 4096 + 8192 * slot;
+            assert_eq!(spare(), Some((from, from + 8192)));
+            // The last byte of it.
+            memory[usize::try_from(from + 8191).unwrap()] = 1;
+        }
+        assert_eq!(spare(), None);
+        const { assert!(SLOT_MARGIN + SLOTS * SLOT < SMALLEST_STACK, "they all lie on the smallest one") };
+        assert_eq!(Landmarks::default().spare(own), None);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! has its own registers, signal mask and vector state back, its interrupted call about to be made anew.
 //!
 //! No code is written: the gadgets are bytes found in the target's libraries. The scratch bytes lie where no compiler
-//! and no signal handler of a stopped thread keeps anything, and are put back all the same.
+//! and no signal handler of a stopped thread keeps anything, and are put back all the same. A thread whose stack can't
+//! be told from other memory, as a goroutine's, borrows the far end of the main thread's ([`Landmarks::spare`]).
 
 use nix::errno::Errno;
 
@@ -75,7 +76,10 @@ impl Lifeline {
         let xstate = thread.extended_state().ok()?;
         let blocked = thread.blocked_signals().ok()?;
         let len = chain::chain_len(chain.map_or(0, |chain| chain.fds.len()), xstate.len());
-        let at = place(saved.sp(), len, landmarks.stack_below(saved.sp())?)?;
+        let at = match landmarks.stack_below(saved.sp()) {
+            Some(lower_end) => place(saved.sp(), len, lower_end),
+            None => landmarks.spare(tid).and_then(|(from, to)| fit(from, to, len)),
+        }?;
         let restored = frame::Restored { registers: &saved.with_restart_applied(), blocked, xstate: &xstate };
         let bytes = match chain {
             Some(chain) => chain.image(gadgets, restored, at)?,
@@ -129,6 +133,12 @@ fn place(sp: RemoteAddr, len: usize, lower_end: RemoteAddr) -> Option<RemoteAddr
     (at >= lower_end.0.checked_add(MARGIN)?).then_some(RemoteAddr(at))
 }
 
+/// Where `len` bytes fit between `from` and `to`.
+fn fit(from: RemoteAddr, to: RemoteAddr, len: usize) -> Option<RemoteAddr> {
+    let at = to.0.checked_sub(u64::try_from(len).ok()?)? & !15;
+    (at >= from.0).then_some(RemoteAddr(at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +151,7 @@ mod tests {
         assert_eq!(at(0x10_2080, 0x1000), Some(0x10_1000), "just fits");
         assert_eq!(at(0x10_207f, 0x1000), None);
         assert_eq!(at(0x40, 0x1000), None);
+        let fit = |len| fit(RemoteAddr(0x5000), RemoteAddr(0x6008), len).map(|at| at.0);
+        assert_eq!((fit(0x1000), fit(0x1008), fit(0x1009)), (Some(0x5000), Some(0x5000), None));
     }
 }

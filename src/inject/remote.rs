@@ -53,6 +53,8 @@ pub struct Remote<'a> {
     displaced: bool,
     /// The thread's seccomp filters are out of force.
     seccomp_suspended: bool,
+    /// No call was made without a lifeline.
+    insured: bool,
     /// A call that takes longer than this is interrupted: no target is paused for the length of a SO_LINGER.
     patience: Duration,
     /// No wait for the thread is longer than this.
@@ -96,6 +98,7 @@ impl<'a> Remote<'a> {
             saved,
             displaced: false,
             seccomp_suspended: false,
+            insured: true,
             patience,
             limit,
         })
@@ -141,8 +144,9 @@ impl<'a> Remote<'a> {
     fn enter(&mut self, mut thread: Stopped, nr: u64, args: [u64; 6]) -> Result<Entry, TraceError> {
         let mut call = self.saved;
         call.load_call(self.abi, self.site(), nr, args);
-        if let Some(lifeline) = &self.lifeline {
-            call.set_sp(lifeline.sp());
+        match &self.lifeline {
+            Some(lifeline) => call.set_sp(lifeline.sp()),
+            None => self.insured = false,
         }
         self.displaced = true;
         if let Err(error) = thread.set_registers(&call) {
@@ -212,10 +216,10 @@ impl<'a> Remote<'a> {
         self.lifeline.as_ref().map_or(self.site.address, |lifeline| lifeline.site)
     }
 
-    /// Whether the thread would come to itself if fdclose died in the middle of a call.
+    /// Whether the thread would have come to itself if fdclose had died in the middle of any call made so far.
     #[must_use]
-    pub fn is_crash_safe(&self) -> bool {
-        self.lifeline.is_some()
+    pub fn is_insured(&self) -> bool {
+        self.insured
     }
 
     fn take_up_lifeline(&mut self) -> Result<(), TraceError> {

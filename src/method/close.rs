@@ -157,6 +157,7 @@ fn slice(
     let outcomes = operation.outcomes.get_mut(*next..).unwrap_or_default();
     let (turns, result) = batch.close(&mut surgeon, outcomes, end_at);
     *next += turns;
+    operation.insured &= surgeon.is_insured();
     // The thread goes back whatever happened. What went wrong first is what to tell.
     let restored = surgeon.finish(stopped);
     operation.restored &= matches!(restored, Ok(()) | Err(TraceError::Gone(_)));

@@ -103,6 +103,8 @@ pub struct Operation {
     pub error: Option<AttachError>,
     /// Whether every thread was put back as it was.
     pub restored: bool,
+    /// Whether every call was made so that the target would have come to itself without fdclose.
+    pub insured: bool,
 }
 
 impl Operation {
@@ -117,6 +119,7 @@ impl Operation {
             total_pause: Duration::ZERO,
             error: None,
             restored: true,
+            insured: true,
         }
     }
 

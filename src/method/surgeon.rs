@@ -135,6 +135,11 @@ impl<'a> Surgeon<'a> {
         self.remote.as_mut().ok_or(TraceError::Gone(self.tid))
     }
 
+    /// As [`Remote::is_insured`].
+    pub(super) fn is_insured(&self) -> bool {
+        self.remote.as_ref().is_none_or(Remote::is_insured)
+    }
+
     /// Puts the thread back as it was, into its group.
     pub(super) fn finish(self, group: &mut StoppedGroup) -> Result<(), TraceError> {
         if let Some(remote) = self.remote {
@@ -183,17 +188,9 @@ fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result
 /// A call instruction for a thread that is at work.
 fn site_for(thread: &Stopped, process: &Process, landmarks: &Landmarks) -> Result<Site, AttachError> {
     let (abi, _) = thread.abi_and_registers()?;
-    let there = landmarks.sites().filter(|site| site.is_intact(thread.tid(), abi));
-    let sites: Vec<Site> = match there.collect::<Vec<Site>>() {
-        none if none.is_empty() => Site::find(process, thread.tid(), abi).into_iter().collect(),
-        some => some,
-    };
-    let dispatch = Dispatch::of(thread);
-    match sites.iter().find(|site| dispatch.allows(site.address, abi)) {
-        Some(site) => Ok(*site),
-        None if sites.is_empty() => {
-            Err(TraceError::NoGadget("none in its vDSO nor in its executable mappings".into()).into())
-        }
-        None => Err(AttachError::Dispatched),
-    }
+    let known = landmarks.spare_site.filter(|site| site.is_intact(thread.tid(), abi));
+    let site = known
+        .or_else(|| Site::find(process, thread.tid(), abi))
+        .ok_or_else(|| TraceError::NoGadget("none in its vDSO nor in its executable mappings".into()))?;
+    if Dispatch::of(thread).allows(site.address, abi) { Ok(site) } else { Err(AttachError::Dispatched) }
 }

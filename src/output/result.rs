@@ -28,6 +28,7 @@ pub fn write(report: &ActionReport, verbose: bool, layout: &Layout, out: &mut dy
     }
     let mut sentence = Vec::new();
     write_one(report, layout, &mut sentence)?;
+    write_uninsured(report, verbose, &mut sentence)?;
     wrap::write(&String::from_utf8_lossy(&sentence), layout.width, out)
 }
 
@@ -70,7 +71,22 @@ fn write_many(
     write_sum(report, targets, layout, &mut sentence)?;
     let held = |target: &&TargetReport| target.outcome == Outcome::Done && !target.holders.is_empty();
     targets[..shown].iter().filter(held).try_for_each(|target| write_holders(target, true, &mut sentence))?;
+    write_uninsured(report, verbose, &mut sentence)?;
     wrap::write(&String::from_utf8_lossy(&sentence), layout.width, out)
+}
+
+/// Which processes would not have survived the death of fdclose: nothing has come of it, so only `verbose` tells.
+fn write_uninsured(report: &ActionReport, verbose: bool, out: &mut dyn Write) -> io::Result<()> {
+    let uninsured = report.processes.iter().filter(|process| verbose && !process.insured);
+    uninsured.into_iter().try_for_each(|process| {
+        let comm = bounded(process.comm.as_bytes(), NAME_WIDTH);
+        writeln!(
+            out,
+            "  {comm} ({}) had no insurance: had fdclose been killed during the call, a thread of it would have \
+             run on with wrong registers",
+            process.pid
+        )
+    })
 }
 
 /// One sentence about all.

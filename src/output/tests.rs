@@ -120,6 +120,24 @@ fn one_refused() {
 }
 
 #[test]
+fn one_without_insurance() {
+    let mut report = action(vec![sample::tcp_target()]);
+    report.processes[0].insured = false;
+    let verbose = |verbose| {
+        let mut out = Vec::new();
+        result::write(&report, verbose, &plain(Some(80)), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    insta::assert_snapshot!(verbose(true), @r"
+    closed 1 of 1: fd 12 of nginx (1234), CLOSE-WAIT 127.0.0.1:8888 ->
+      127.0.0.1:49416; connection ended; paused 0.14 ms
+      nginx (1234) had no insurance: had fdclose been killed during the call, a
+      thread of it would have run on with wrong registers
+    ");
+    assert!(!verbose(false).contains("insurance"));
+}
+
+#[test]
 fn several_with_every_outcome() {
     let with = |outcome| TargetReport { outcome, ..sample::tcp_target() };
     let held = TargetReport {

@@ -73,6 +73,7 @@ pub(crate) fn process() -> ProcessReport {
         paused_us_max: 143,
         paused_us_total: 143,
         restored: true,
+        insured: true,
     }
 }
 
