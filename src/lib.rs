@@ -75,7 +75,7 @@
 //! trace    |  net           ptrace(2)                   |  sockets: ends, states, tables
 //! arch     |  proc          registers and call numbers  |  readers of /proc
 //! kind, ids                 plain data: what sort of file; numbers that must not be mixed up
-//! watch                     a way out of system calls that hang
+//! watchdog                  a way out of system calls that hang
 //! ```
 //!
 //! Imports point down. The one exception is [`error`], which stands beside [`trace`]: each names types of the other.
@@ -126,4 +126,4 @@ pub mod selectors;
 pub mod survey;
 pub mod trace;
 pub mod verify;
-pub mod watch;
+pub mod watchdog;

@@ -11,7 +11,7 @@ use fdclose::exit::Exit;
 use fdclose::output::sanitize::printable;
 use fdclose::output::style::ColorChoice;
 use fdclose::proc::Procfs;
-use fdclose::{trace, watch};
+use fdclose::{trace, watchdog};
 
 fn main() -> ExitCode {
     let (terminal, outcome) = match cli::parse(std::env::args_os()) {
@@ -77,7 +77,7 @@ fn watch_over(terminal: &Terminal, timeout: Duration) -> anyhow::Result<()> {
         #[expect(clippy::disallowed_methods, reason = "the thread that main waits for does not come back")]
         std::process::exit(Exit::Failed.code().into());
     };
-    watch::start(timeout.saturating_add(HANGS_AFTER), on_hang).context("can't start a thread")
+    watchdog::start(timeout.saturating_add(HANGS_AFTER), on_hang).context("can't start a thread")
 }
 
 fn tell(not_parsed: &NotParsed, terminal: &Terminal) -> anyhow::Result<Exit> {

@@ -10,7 +10,7 @@ use crate::net::{Copies, Diag, NetError, Protocols, SocketInfo, SocketTable, Tcp
 use crate::proc::{FdIdentity, FdTarget, ProcError, Process, Procfs};
 use crate::select::{self, SocketFacts, Verdict};
 use crate::selectors::Selectors;
-use crate::watch;
+use crate::watchdog;
 
 /// A process with matches.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<
     pids.dedup();
     let mut tables = Tables::default();
     for pid in pids {
-        let _watched = watch::over(pid);
+        let _watched = watchdog::over(pid);
         let opened = if named { procfs.open(pid) } else { procfs.open_listed(pid) };
         let looked = opened.and_then(|process| look_into(process, selectors, detail));
         match looked {
@@ -151,7 +151,7 @@ fn look_into(process: Process, selectors: &Selectors, detail: Detail) -> Result<
     let dir = process.fd_dir_of_process()?;
     let mut matches = Vec::new();
     for fd in dir.list()? {
-        watch::beat();
+        watchdog::beat();
         if !select::by_number(selectors, fd) {
             continue;
         }
@@ -256,7 +256,7 @@ fn ask(subject: &Subject, sockets: &[(Fd, Inode)], tables: &mut Tables) -> HashM
     }
     let Some(copies) = Copies::of(&subject.process) else { return HashMap::new() };
     let describe = |(fd, inode): &(Fd, Inode)| {
-        watch::beat();
+        watchdog::beat();
         let said = copies.describe(*fd, *inode)?;
         // Where the kernel can't be asked, what the socket says will do.
         let known = tables.diags.of(subject).and_then(|diag| diag.again(&said).ok()?);

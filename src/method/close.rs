@@ -19,7 +19,7 @@ use crate::net::Copies;
 use crate::proc::{FdTarget, Process, Procfs};
 use crate::trace::refusal::Refusal;
 use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
-use crate::watch;
+use crate::watchdog;
 
 /// A process that was killed takes no longer to end all its threads.
 const LAST_BREATH: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ const BREATHER: Duration = Duration::from_micros(200);
 #[must_use]
 pub fn close(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     let items = job.items;
-    let _watched = watch::over(job.process.pid());
+    let _watched = watchdog::over(job.process.pid());
     let surgery = |roll: &Roll| {
         let mut operation = Operation::new(items.len());
         if let Err(error) = operate(&mut operation, procfs, job, roll, conduct) {

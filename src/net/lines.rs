@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::watch;
+use crate::watchdog;
 
 /// Room for one line and for one read. Rows are a few hundred bytes at most; a longer one is no row.
 const ROOM: usize = 64 << 10;
@@ -13,7 +13,7 @@ pub(super) fn each_line(mut from: impl Read, mut each: impl FnMut(Option<&[u8]>)
     // Bytes of an unfinished line at the start of `buf`, and whether its head was already thrown away.
     let (mut len, mut overlong) = (0, false);
     loop {
-        watch::beat();
+        watchdog::beat();
         let more = match from.read(&mut buf[len..]) {
             Ok(more) => more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use crate::arch::{NATIVE_REGSET_LEN, Registers};
 use crate::ids::{Fd, RemoteAddr, Tid};
-use crate::watch;
+use crate::watchdog;
 
 /// ptrace(2) request numbers are unsigned in glibc and signed in musl.
 #[cfg(target_env = "musl")]
@@ -52,7 +52,7 @@ pub(super) fn one_arena() {
 }
 
 fn ptrace(request: Request, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
-    watch::beat();
+    watchdog::beat();
     let (addr, data) = (ptr::without_provenance_mut::<u8>(addr), ptr::without_provenance_mut::<u8>(data));
     // SAFETY: callers in this file use only requests whose `addr` and `data` are plain numbers, or point `data` to
     // memory of the size that the request writes, alive for the call.
@@ -158,7 +158,7 @@ pub(super) fn signal_info(tid: Tid) -> Result<SignalInfo, Errno> {
 /// # Errors
 /// ECHILD: no such tracee of this thread (any more).
 pub(super) fn poll_status(tid: Tid) -> Result<Option<i32>, Errno> {
-    watch::beat();
+    watchdog::beat();
     let (code, status) = look(tid, libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT)?;
     match code {
         libc::CLD_TRAPPED | libc::CLD_STOPPED => Ok(Some(status << 8 | 0x7f)),

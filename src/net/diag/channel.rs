@@ -12,7 +12,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::error::DiagError;
 use super::message::{Body, Messages};
-use crate::watch;
+use crate::watchdog;
 
 /// The longest datagram: the kernel builds dumps in buffers of at most 32 KiB (`netlink_dump`,
 /// net/netlink/af_netlink.c).
@@ -110,7 +110,7 @@ impl Channel {
 
     /// The next datagram; `None` if a signal came instead.
     fn receive(&mut self) -> Result<Option<&[u8]>, DiagError> {
-        watch::beat();
+        watchdog::beat();
         self.buf.clear();
         match self.socket.recv(&mut self.buf, MSG_TRUNC).map_err(DiagError::from) {
             Ok(length) if length > self.buf.len() => Err(DiagError::Malformed("datagram length")),
