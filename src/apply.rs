@@ -1,14 +1,17 @@
 //! A plan to outcomes: act, look again, and tell what the kernel says then.
 
+use std::collections::HashMap;
 use std::mem;
 
 use crate::error::AttachError;
-use crate::ids::Pid;
-use crate::method::{self, Conduct, Item, ItemOutcome, Job, Method, Operation};
+use crate::ids::{Fd, Pid};
+use crate::method::{self, Conduct, Item, ItemOutcome, Job, Method, Operation, Waited};
 use crate::net::SocketInfo;
 use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;
-use crate::report::{ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text};
+use crate::report::{
+    ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text, WaitEnd, WaiterReport,
+};
 use crate::survey::{Diags, Match, Survey};
 use crate::verify;
 
@@ -120,8 +123,10 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
         peer: found.peer(),
         outcome,
         fd_freed: false,
+        closed_by_process: false,
         connection: ConnectionFate::NotApplicable,
         state_after: None,
+        waiters: Vec::new(),
         holders: Vec::new(),
         error: None,
         hint: None,
@@ -135,8 +140,14 @@ fn outcomes(
     method: Method,
     operation: &Operation,
 ) -> Vec<(usize, TargetReport)> {
-    let report = |index: usize, outcome| {
-        (index, with_outcome(target_report(survey, index, Outcome::Done), method, outcome, operation))
+    let mut waiters: HashMap<Fd, Vec<WaiterReport>> = HashMap::new();
+    for waited in &operation.waited {
+        waiters.entry(waited.fd).or_default().push(waiter(waited));
+    }
+    let mut report = |index: usize, outcome| {
+        let target = target_report(survey, index, Outcome::Done);
+        let waiters = waiters.remove(&target.fd).unwrap_or_default();
+        (index, with_outcome(TargetReport { waiters, ..target }, method, outcome, operation))
     };
     share.act_on.iter().zip(&operation.outcomes).map(|(index, outcome)| report(*index, outcome)).collect()
 }
@@ -147,8 +158,9 @@ fn with_outcome(
     outcome: &ItemOutcome,
     operation: &Operation,
 ) -> TargetReport {
+    let closed_by_process = *outcome == ItemOutcome::ByProcess;
     let (outcome, error, hint) = match outcome {
-        ItemOutcome::Done(None) => (Outcome::Done, None, None),
+        ItemOutcome::Done(None) | ItemOutcome::ByProcess => (Outcome::Done, None, None),
         ItemOutcome::Done(Some(errno)) => {
             let note = format!("closed, but the last writes to the file failed: {}", errno.desc());
             (Outcome::Done, Some(note), None)
@@ -167,7 +179,16 @@ fn with_outcome(
         },
     };
     let fd_freed = outcome == Outcome::Done && method.frees_descriptor();
-    TargetReport { outcome, fd_freed, error, hint, ..target }
+    TargetReport { outcome, fd_freed, closed_by_process, error, hint, ..target }
+}
+
+fn waiter(waited: &Waited) -> WaiterReport {
+    let end = match waited.end {
+        method::WaitEnd::BadDescriptor => WaitEnd::Ebadf,
+        method::WaitEnd::PolledInvalid => WaitEnd::Pollnval,
+        method::WaitEnd::Woken => WaitEnd::Woken,
+    };
+    WaiterReport { tid: waited.tid, call: waited.call, end }
 }
 
 /// Whether an error means that nothing could be done (refused by the kernel), or that something went wrong.

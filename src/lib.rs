@@ -38,7 +38,9 @@
 //!    offer: [`inject::Landmarks`]) is read now.
 //! 2. [`trace::SeizedGroup::stop`] interrupts every thread, those at work last, and waits, with a deadline, until
 //!    each is in a PTRACE_EVENT_STOP. [`inject::restart::hide_interruption`] is done to each at once: a call that
-//!    would show the stop as EINTR is made to go on.
+//!    would show the stop as EINTR is made to go on. If one waits on the very socket (`method/waits.rs`), and nobody
+//!    else holds that ([`proc::Holders`]), the group is resumed, the socket shut down, and stopped again when the thread
+//!    has left its call (`method/wake.rs`).
 //! 3. One thread that uses the descriptor table in question is taken out, best one that waits in a call, never one
 //!    inside a restartable sequence ([`inject::rseq`]). An [`inject::Site`] is a call instruction found in the target;
 //!    none is ever written. A lifeline is laid below the thread's stack, by which it gets its own state back if
@@ -47,7 +49,9 @@
 //!    runs close(2) by [`inject::fdops::close`]. [`inject::Remote`] saves its registers, moves the call into them
 //!    ([`arch::Registers::load_call`]), goes to the syscall-entry-stop and the syscall-exit-stop, reads the result,
 //!    and puts the registers back in the next PTRACE_EVENT_STOP. Then the descriptor is read once more, for what a
-//!    call answers is not always what happened.
+//!    call answers is not always what happened. A thread that still waits in a call on the descriptor
+//!    ([`arch::WaitingCall`]) gets EBADF from it, before its call can start anew with a number that is another file's
+//!    by then.
 //! 5. With more descriptors than fit into `--max-pause`, the group is resumed, left alone for a moment and stopped
 //!    again. At the end [`trace::StoppedGroup::detach`] lets every thread go, and the [`method::Operation`] tells what
 //!    became of each item, and how long the pauses were.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use crate::ids::{Fd, Inode, Pid};
+use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
 use crate::method::Method;
 use crate::net::TcpState;
@@ -109,6 +109,29 @@ pub struct HolderReport {
     pub fd: Fd,
 }
 
+/// How a call ended that was waiting on a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitEnd {
+    /// It failed with EBADF.
+    Ebadf,
+    /// It was poll(2), and told of the closed descriptor by POLLNVAL.
+    Pollnval,
+    /// The socket was shut down before, and the call told of its end.
+    Woken,
+}
+
+/// A thread that was waiting in a call on a descriptor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaiterReport {
+    /// The thread.
+    pub tid: Tid,
+    /// The call's name.
+    pub call: &'static str,
+    /// What became of the call.
+    pub end: WaitEnd,
+}
+
 /// One selected descriptor and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TargetReport {
@@ -137,10 +160,14 @@ pub struct TargetReport {
     pub outcome: Outcome,
     /// Whether the descriptor is free now, as seen afterwards.
     pub fd_freed: bool,
+    /// Whether the process closed it, after a thread that waited on it was woken.
+    pub closed_by_process: bool,
     /// What became of the connection.
     pub connection: ConnectionFate,
     /// The state of a TCP connection that remains.
     pub state_after: Option<TcpState>,
+    /// Which threads of the process were waiting in a call on it.
+    pub waiters: Vec<WaiterReport>,
     /// Who still has it, as seen afterwards.
     pub holders: Vec<HolderReport>,
     /// What went wrong and why, in one line.

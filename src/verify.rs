@@ -8,7 +8,7 @@ use crate::ids::Inode;
 use crate::kind::Kind;
 use crate::method::Method;
 use crate::net::{Diag, DiagError, Protocols, SocketInfo, SocketTable, TcpState};
-use crate::proc::{FdTarget, ProcError, Process, Procfs};
+use crate::proc::{Holder, Procfs};
 use crate::report::{ConnectionFate, HolderReport, TargetReport, Text};
 use crate::survey::{Diags, Subject};
 
@@ -148,29 +148,10 @@ fn look_up(subject: &Subject, tcp: &[Freed<'_>]) -> Option<Remaining> {
 /// belong to others, or have just ended.
 fn holders_of(procfs: &Procfs, inodes: &BTreeSet<Inode>) -> HashMap<Inode, Vec<HolderReport>> {
     let mut holders: HashMap<Inode, Vec<HolderReport>> = HashMap::new();
-    for pid in procfs.pids().unwrap_or_default() {
-        let Ok(process) = procfs.open_listed(pid) else { continue };
-        // Unreadable processes are left out, as said above.
-        let _ = add_holders(&process, inodes, &mut holders);
+    for Holder { inode, pid, comm, fd } in procfs.holders(inodes).found {
+        holders.entry(inode).or_default().push(HolderReport { pid, comm: Text::from(comm), fd });
     }
     holders
-}
-
-fn add_holders(
-    process: &Process,
-    inodes: &BTreeSet<Inode>,
-    holders: &mut HashMap<Inode, Vec<HolderReport>>,
-) -> Result<(), ProcError> {
-    let dir = process.fd_dir_of_process()?;
-    for fd in dir.list()? {
-        if let Some(FdTarget::Socket(inode)) = dir.read(fd)?
-            && inodes.contains(&inode)
-        {
-            let comm = Text::from(process.comm().unwrap_or_default());
-            holders.entry(inode).or_default().push(HolderReport { pid: process.pid(), comm, fd });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

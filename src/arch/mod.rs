@@ -5,9 +5,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod i386;
+mod waits;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use waits::{Interrupted, On, WaitingCall, socket_call};
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::{NATIVE_REGSET_LEN, Registers, compat_abi, native_abi};
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +21,9 @@ const EINTR: i64 = libc::EINTR as i64;
 /// "Restart unless a handler runs" (`include/linux/errno.h`). Never seen by user code: the kernel turns it into a
 /// restart, or into EINTR when it really delivers a signal to a handler.
 const ERESTARTNOHAND: i64 = 514;
+
+/// The kernel's restart codes: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
+const RESTARTS: [i64; 4] = [-512, -513, -514, -516];
 
 /// How one sort of code makes system calls: which instruction, which registers, which numbers.
 #[derive(Debug)]
@@ -39,6 +44,10 @@ pub struct Abi {
     /// Call numbers that show a plain EINTR when a tracer's interrupt ends their wait; see
     /// [`Registers::hide_interruption`].
     eintr_on_interrupt: &'static [u64],
+    /// The arguments of the call a thread is in.
+    args: fn(&Registers) -> [u64; 6],
+    /// The calls that wait on descriptors.
+    waits: &'static [WaitingCall],
 }
 
 /// The size of a pointer.
@@ -78,6 +87,11 @@ impl Registers {
     #[must_use]
     pub fn shows_eintr(&self, abi: &Abi) -> bool {
         self.call_in_progress().is_some() && self.result(abi) == -EINTR
+    }
+
+    /// Whether the call the thread is in carries one of the kernel's restart codes.
+    fn shows_restart(&self, abi: &Abi) -> bool {
+        RESTARTS.contains(&self.result(abi))
     }
 
     /// Makes the stop invisible to a call that would otherwise show EINTR for it.

@@ -205,8 +205,7 @@ impl<'a> Remote<'a> {
                 Stop::SignalDelivery(_) | Stop::Syscall | Stop::OtherEvent(_) => {}
             }
         }
-        restart::hide_interruption(&mut thread)?;
-        self.saved = thread.registers()?;
+        (_, self.saved) = restart::hide_interruption(&mut thread)?;
         self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
         Ok(thread)
     }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::surgeon::Surgeon;
+use super::surgeon::{Candidate, Surgeon};
+use super::waits::{Waiter, Waits};
 use super::{Item, ItemOutcome};
 use crate::error::TraceError;
 use crate::ids::Fd;
@@ -32,6 +33,7 @@ const MOST_INTERRUPTIONS: u32 = 10;
 pub(super) struct Batch<'a> {
     items: &'a [Item],
     copies: Vec<Option<OwnedFd>>,
+    waiters: Vec<Waiter>,
 }
 
 impl<'a> Batch<'a> {
@@ -43,7 +45,28 @@ impl<'a> Batch<'a> {
         };
         // A single one is compared by its link: a copy would cost more than it saves.
         let worth_it = items.len() >= SHORTEST_CHAIN;
-        Self { items, copies: items.iter().map(|item| if worth_it { copy(item) } else { None }).collect() }
+        let copies = items.iter().map(|item| if worth_it { copy(item) } else { None }).collect();
+        Self { items, copies, waiters: Vec::new() }
+    }
+
+    /// Notes who of those that a stop found waiting waits on one of these.
+    pub(super) fn notice(&mut self, waits: &Waits, candidate: &Candidate) {
+        self.waiters = waits.on(self.items, |tid| candidate.shares_table(tid));
+    }
+
+    /// Who waits on one of these.
+    pub(super) fn waiters(&self) -> &[Waiter] {
+        &self.waiters
+    }
+
+    /// What is in it.
+    pub(super) fn items(&self) -> &'a [Item] {
+        self.items
+    }
+
+    /// The same, with the copies given up.
+    pub(super) fn into_waiters(self) -> Vec<Waiter> {
+        self.waiters
     }
 
     /// Closes as many as fit until `end_at`, at least one; how many have had their turn.

@@ -11,12 +11,14 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::batch::{Batch, SHORTEST_CHAIN};
 use super::pace::Pace;
 use super::surgeon::{Candidate, Surgeon};
-use super::{Conduct, Item, ItemOutcome, Job, Operation};
+use super::waits::{Manner, Waiter, Waits};
+use super::wake::Wake;
+use super::{Conduct, Item, ItemOutcome, Job, Operation, WaitEnd, Waited};
 use crate::error::{AttachError, TraceError};
 use crate::inject::deathpoint::{self, Place};
 use crate::inject::restart;
 use crate::net::Copies;
-use crate::proc::{FdTarget, Process, Procfs};
+use crate::proc::{Process, Procfs};
 use crate::trace::refusal::Refusal;
 use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
 use crate::watchdog;
@@ -82,27 +84,41 @@ fn operate(
     let candidate = Candidate::choose(process, table, &mut group, chains)?;
     let copies = if chains { copies_of(process, items.len()) } else { None };
     let mut pace = Pace::new(conduct.max_pause);
+    let (mut waits, mut wake) = (Waits::default(), Wake::new(procfs, *job, conduct.timeout));
     let mut next = 0;
     loop {
         if signals::end_is_wanted() {
             return Err(AttachError::Interrupted);
         }
-        let mut batch = Batch::prepare(copies.as_ref(), following(items, next, &pace));
+        let following_items = following(items, next, &pace);
+        let watchers = candidate.watchers(following_items, |fd| wake.is_new(fd));
+        wake.wake(&watchers, &candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
+        let mut batch = Batch::prepare(copies.as_ref(), following_items);
         let deadline = Deadline::after(conduct.timeout);
+        waits.begin();
         let mut stopped = group
-            .stop(process, conduct.max_pause, deadline, &mut restart::hide_interruption)
+            .stop(process, conduct.max_pause, deadline, &mut |thread| waits.see(thread))
             .map_err(explain)?;
         operation.threads = operation.threads.max(stopped.threads().len());
         operation.stops += 1;
         deathpoint::reach(Place::Stopped);
         let since = stopped.since();
+        batch.notice(&waits, &candidate);
+        if wake.is_due(batch.waiters()) && !stopped.is_group_stopped() {
+            group = stopped.resume()?;
+            operation.count_pause(since.elapsed());
+            let waiters = batch.into_waiters();
+            wake.wake(&waiters, &candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
+            continue;
+        }
         let before = next;
-        let mut result = slice(operation, &mut next, &batch, &mut stopped, process, &candidate, conduct);
+        let mut result = slice(operation, &mut next, &batch, &mut stopped, &candidate, &wake, conduct);
         // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.
         while result.is_ok() && next < items.len() && stopped.is_group_stopped() && !signals::end_is_wanted()
         {
             batch = Batch::prepare(copies.as_ref(), following(items, next, &pace));
-            result = slice(operation, &mut next, &batch, &mut stopped, process, &candidate, conduct);
+            batch.notice(&waits, &candidate);
+            result = slice(operation, &mut next, &batch, &mut stopped, &candidate, &wake, conduct);
         }
         if result.is_err() || next == items.len() {
             let detached = stopped.detach();
@@ -125,8 +141,7 @@ fn following<'a>(items: &'a [Item], next: usize, pace: &Pace) -> &'a [Item] {
     let rest = items.get(next..).unwrap_or_default();
     let rest = rest.get(..pace.size()).unwrap_or(rest);
     // Sockets and others are closed in different ways, and take different times.
-    let is_socket = |item: &Item| matches!(item.expected.target, FdTarget::Socket(_));
-    let alike = |item: &&Item| Some(is_socket(item)) == rest.first().map(is_socket);
+    let alike = |item: &&Item| Some(item.is_socket()) == rest.first().map(Item::is_socket);
     rest.get(..rest.iter().take_while(alike).count()).unwrap_or(rest)
 }
 
@@ -148,20 +163,57 @@ fn slice(
     next: &mut usize,
     batch: &Batch<'_>,
     stopped: &mut StoppedGroup,
-    process: &Process,
     candidate: &Candidate,
+    wake: &Wake<'_>,
     conduct: Conduct,
 ) -> Result<(), AttachError> {
     let end_at: Instant = stopped.since() + conduct.max_pause / 2;
-    let mut surgeon = Surgeon::pick(stopped, process, candidate, conduct)?;
+    let mut surgeon = Surgeon::pick(stopped, wake.process(), candidate, conduct)?;
     let outcomes = operation.outcomes.get_mut(*next..).unwrap_or_default();
     let (turns, result) = batch.close(&mut surgeon, outcomes, end_at);
+    for (item, outcome) in batch.items().iter().zip(outcomes.iter_mut()).take(turns) {
+        // Whatever took the number since is none of ours.
+        if matches!(outcome, ItemOutcome::Gone | ItemOutcome::Changed) && wake.has_woken(item.fd) {
+            *outcome = ItemOutcome::ByProcess;
+        }
+    }
+    let closed = |waiter: &&Waiter| {
+        let index = batch.items().iter().position(|item| item.fd == waiter.fd);
+        index.and_then(|index| outcomes.get(index)).is_some_and(|it| matches!(it, ItemOutcome::Done(_)))
+    };
+    let waiters: Vec<Waiter> = batch.waiters().iter().filter(closed).copied().collect();
     *next += turns;
     operation.insured &= surgeon.is_insured();
     // The thread goes back whatever happened. What went wrong first is what to tell.
     let restored = surgeon.finish(stopped);
     operation.restored &= matches!(restored, Ok(()) | Err(TraceError::Gone(_)));
-    result.and(restored).map_err(AttachError::from)
+    let ended = end_waits(operation, &waiters, stopped);
+    result.and(restored).and(ended).map_err(AttachError::from)
+}
+
+/// Sees to the calls that were waiting on what is closed now.
+fn end_waits(
+    operation: &mut Operation,
+    waiters: &[Waiter],
+    stopped: &mut StoppedGroup,
+) -> Result<(), TraceError> {
+    for Waiter { tid, fd, call, manner, .. } in waiters.iter().copied() {
+        let Some(thread) = stopped.thread_mut(tid) else { continue };
+        let end = match manner {
+            Manner::Call | Manner::Select => match restart::end_call(thread) {
+                Ok(true) => WaitEnd::BadDescriptor,
+                // A handler runs instead, or the call was on two descriptors.
+                Ok(false) | Err(TraceError::Gone(_)) => continue,
+                Err(error) => return Err(error),
+            },
+            Manner::Poll => WaitEnd::PolledInvalid,
+            Manner::Epoll => continue,
+        };
+        // One that was woken and waits again is told of once.
+        operation.waited.retain(|waited| (waited.fd, waited.tid) != (fd, tid));
+        operation.waited.push(Waited { fd, tid, call, end });
+    }
+    Ok(())
 }
 
 /// Puts the reason to a bare EPERM.

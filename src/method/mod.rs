@@ -8,6 +8,8 @@ mod kill;
 mod pace;
 mod shutdown;
 mod surgeon;
+mod waits;
+mod wake;
 
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ pub use choice::{Method, Unfit};
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, Tid};
 use crate::net::SocketInfo;
-use crate::proc::{FdIdentity, Process, Procfs};
+use crate::proc::{FdIdentity, FdTarget, Process, Procfs};
 
 /// Does `job` by `method`. Never fails as a whole: what went wrong is in the [`Operation`].
 #[must_use]
@@ -49,6 +51,13 @@ pub struct Item {
     pub expected: FdIdentity,
 }
 
+impl Item {
+    /// Whether it is a socket.
+    fn is_socket(&self) -> bool {
+        matches!(self.expected.target, FdTarget::Socket(_))
+    }
+}
+
 /// What to do in one process.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
@@ -58,7 +67,7 @@ pub struct Job<'a> {
     pub table: Tid,
     /// Its network namespace, if that is known.
     pub netns: Option<u64>,
-    /// What to act on there.
+    /// What to act on there, by ascending descriptor.
     pub items: &'a [Item],
     /// What is known of each that is a socket.
     pub sockets: &'a [Option<&'a SocketInfo>],
@@ -69,6 +78,8 @@ pub struct Job<'a> {
 pub enum ItemOutcome {
     /// The call was made. If the file could not be flushed on the way, this is what close(2) said of it.
     Done(Option<Errno>),
+    /// A thread that waited on it was woken, and the process closed it.
+    ByProcess,
     /// The descriptor was no longer open.
     Gone,
     /// It referred to something else.
@@ -86,6 +97,30 @@ pub enum ItemOutcome {
     NotTried,
 }
 
+/// How a call ended that a thread was waiting in when its descriptor was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitEnd {
+    /// It failed with EBADF.
+    BadDescriptor,
+    /// It was poll(2), and told of the closed descriptor by POLLNVAL.
+    PolledInvalid,
+    /// The socket was shut down before, and the call told of its end.
+    Woken,
+}
+
+/// A thread that was waiting in a call on a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waited {
+    /// The descriptor.
+    pub fd: Fd,
+    /// The thread.
+    pub tid: Tid,
+    /// The call's name.
+    pub call: &'static str,
+    /// What became of the call.
+    pub end: WaitEnd,
+}
+
 /// How one process was treated, and what became of its items.
 #[derive(Debug)]
 pub struct Operation {
@@ -99,6 +134,8 @@ pub struct Operation {
     pub longest_pause: Duration,
     /// All pauses together.
     pub total_pause: Duration,
+    /// Who was waiting on a descriptor when it was closed.
+    pub waited: Vec<Waited>,
     /// Why it ended early, if it did.
     pub error: Option<AttachError>,
     /// Whether every thread was put back as it was.
@@ -117,6 +154,7 @@ impl Operation {
             stops: 0,
             longest_pause: Duration::ZERO,
             total_pause: Duration::ZERO,
+            waited: Vec::new(),
             error: None,
             restored: true,
             insured: true,

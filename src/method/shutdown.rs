@@ -7,9 +7,10 @@
 use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
+use nix::sys::socket::Shutdown;
 
 use super::{Item, ItemOutcome, Job, Operation};
-use crate::net::{Copies, shutdown_both};
+use crate::net::{Copies, shut_down};
 use crate::proc::FdTarget;
 
 /// Does `job`.
@@ -26,7 +27,7 @@ fn one(copies: Option<&Copies>, item: &Item) -> ItemOutcome {
     };
     let answer = copies.map_or(Err(Errno::ENOSYS), |copies| copies.try_copy(item.fd, inode));
     match answer {
-        Ok(Some(copy)) => match shutdown_both(copy.as_fd()) {
+        Ok(Some(copy)) => match shut_down(copy.as_fd(), Shutdown::Both) {
             // A socket that is not connected has nothing to shut down, but whoever waits on it is woken all the same.
             Ok(()) | Err(Errno::ENOTCONN) => ItemOutcome::Done(None),
             Err(errno) => ItemOutcome::Failed(format!("shutdown: {}", errno.desc())),

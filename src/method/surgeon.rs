@@ -5,18 +5,26 @@
 //! there), and it is disturbed least. What can be read before the stop is read before the stop.
 
 use crate::arch::chain::EndSignal;
+use crate::arch::{On, WaitingCall, native_abi};
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, RemoteAddr, Tid};
 use crate::inject::{ChainEnd, Dispatch, Landmarks, Remote, Site, end_signal, rseq};
 use crate::proc::{FdDir, FdIdentity, InSyscall, ProcError, Process, Seccomp};
-use crate::trace::{Seized, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table, same_file};
+use crate::trace::{
+    Deadline, Seized, SeizedGroup, Stopped, StoppedGroup, epoll_watches, same_descriptor_table, same_file,
+};
 
-use super::Conduct;
+use super::waits::{Manner, Waiter};
+use super::{Conduct, Item};
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 /// So many threads are asked before the stop whether they are at work or wait in a call, 4 us each.
 const ASKED: usize = 8;
+
+/// To ask whether an event loop watches a descriptor takes the kernel 1 us, and 1 ms if it watches 10,000.
+const LOOK_AT_EVENT_LOOPS: Duration = Duration::from_millis(20);
 
 /// The instruction pointer of threads that never leave the kernel: workers of io_uring and vhost. They share the
 /// descriptors, but can run no call (`copy_thread` gives them no user registers).
@@ -33,6 +41,15 @@ pub(super) struct Candidate {
     /// For chains of calls.
     end_signal: Option<EndSignal>,
     landmarks: Landmarks,
+    /// Threads that waited in epoll_wait(2), with the instance.
+    event_loops: Vec<EventLoop>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct EventLoop {
+    tid: Tid,
+    epoll: Fd,
+    call: &'static WaitingCall,
 }
 
 impl Candidate {
@@ -43,10 +60,13 @@ impl Candidate {
         group: &mut SeizedGroup,
         chains: bool,
     ) -> Result<Self, AttachError> {
-        let (mut waiting, mut busy) = (None, Vec::new());
+        let (mut waiting, mut busy, mut event_loops) = (None, Vec::new(), Vec::new());
         for tid in group.threads().iter().map(Seized::tid).take(ASKED) {
             match process.syscall(tid) {
-                Ok(InSyscall::Call { pc, .. }) if pc != KERNEL_WORKER => waiting = waiting.or(Some(tid)),
+                Ok(InSyscall::Call { number, args: [epoll, ..], pc, .. }) if pc != KERNEL_WORKER => {
+                    waiting = waiting.or(Some(tid));
+                    event_loops.extend(EventLoop::of(tid, number, epoll));
+                }
                 Ok(InSyscall::Running) => busy.push(tid),
                 _ => {}
             }
@@ -55,11 +75,35 @@ impl Candidate {
         let landmarks = Landmarks::read(process, table, chains);
         let tid = waiting.unwrap_or(table);
         let end_signal = if chains { end_signal_of(process, tid) } else { None };
-        Ok(Self { tid, fd_dir: process.fd_dir(table)?, table, landmarks, end_signal })
+        Ok(Self { tid, fd_dir: process.fd_dir(table)?, table, landmarks, end_signal, event_loops })
+    }
+
+    /// The event loops that wait on one of `items`, as far as they can be found in the time there is for it.
+    pub(super) fn watchers(&self, items: &[Item], is_new: impl Fn(Fd) -> bool) -> Vec<Waiter> {
+        let (mut found, deadline) = (Vec::new(), Deadline::after(LOOK_AT_EVENT_LOOPS));
+        for EventLoop { tid, epoll, call } in self.event_loops.iter().copied() {
+            for fd in
+                items.iter().filter(|item| item.is_socket()).map(|item| item.fd).filter(|fd| is_new(*fd))
+            {
+                if epoll_watches(tid, epoll, fd) == Ok(true) && self.shares_table(tid) {
+                    let (number, manner) = (call.number, Manner::Epoll);
+                    found.push(Waiter { tid, fd, number, call: call.name, manner, for_input: true });
+                }
+                if deadline.remaining().is_none() {
+                    return found;
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether the item's descriptor still refers to what it did.
+    pub(super) fn is_still(&self, item: &Item) -> bool {
+        self.fd_dir.is(item.fd, &item.expected.target).unwrap_or(false)
     }
 
     /// Whether the table looked at is the one that a call of `tid` acts on.
-    fn shares_table(&self, tid: Tid) -> bool {
+    pub(super) fn shares_table(&self, tid: Tid) -> bool {
         // A kernel that can't compare can't be trusted with another thread than the one looked at.
         same_descriptor_table(self.table, tid).unwrap_or(false)
     }
@@ -68,6 +112,14 @@ impl Candidate {
 /// How a chain of calls in thread `tid` may end; `None` if it can't, or that can't be read.
 fn end_signal_of(process: &Process, tid: Tid) -> Option<EndSignal> {
     end_signal(&process.status().ok()?, &process.status_of(tid).ok()?)
+}
+
+impl EventLoop {
+    /// By what /proc says of a thread: the number of a call and its first argument.
+    fn of(tid: Tid, number: u64, epoll: u64) -> Option<Self> {
+        let call = native_abi().waiting_call(number).filter(|call| call.on == On::Epoll)?;
+        Some(Self { tid, epoll: Fd::new(i32::try_from(epoll).ok()?)?, call })
+    }
 }
 
 /// The thread that makes the calls, taken out of its stopped group.

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, getsockname, shutdown};
 use nix::sys::stat::fstat;
 
 use super::endpoint::{Endpoint, UnixName};
@@ -74,12 +75,21 @@ fn is_socket(copy: &OwnedFd, inode: Inode) -> Option<u32> {
     is_it.then_some(stat.st_uid)
 }
 
-/// Shuts down both directions of a socket (shutdown(2)), for all who hold it.
+/// Shuts a socket down (shutdown(2)), for all who hold it.
 ///
 /// # Errors
-/// What shutdown(2) answers; ENOTCONN of one that is not connected.
-pub fn shutdown_both(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both)
+/// What shutdown(2) answers; ENOTCONN of one that is not connected, whose waiters are woken all the same
+/// (`inet_shutdown`, net/ipv4/af_inet.c).
+pub fn shut_down(socket: BorrowedFd<'_>, how: Shutdown) -> Result<(), Errno> {
+    shutdown(socket.as_raw_fd(), how)
+}
+
+/// Whether the other end of a connection has closed it, or it has failed.
+#[must_use]
+pub fn peer_is_gone(socket: BorrowedFd<'_>) -> bool {
+    let gone = PollFlags::from_bits_retain(libc::POLLRDHUP) | PollFlags::POLLHUP | PollFlags::POLLERR;
+    let mut entry = [PollFd::new(socket, gone)];
+    poll(&mut entry, PollTimeout::ZERO).is_ok_and(|told| told > 0)
 }
 
 fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo> {

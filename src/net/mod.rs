@@ -14,7 +14,7 @@ mod state;
 mod sys;
 mod table;
 
-pub use copy::{Copies, shutdown_both};
+pub use copy::{Copies, peer_is_gone, shut_down};
 pub use diag::{Diag, DiagError, Dumped};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::NetError;

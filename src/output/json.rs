@@ -65,6 +65,7 @@ mod tests {
     fn the_document_of_an_action() {
         let remains = TargetReport {
             connection: crate::report::ConnectionFate::Remains,
+            waiters: vec![sample::waiter(1250, "recvfrom", crate::report::WaitEnd::Ebadf)],
             holders: vec![sample::holder(99, 5)],
             ..sample::tcp_target()
         };

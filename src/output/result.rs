@@ -7,7 +7,9 @@ use super::sanitize::bounded;
 use super::table::{self, Row};
 use super::units::{Count, Counted, Micros};
 use super::wrap;
-use crate::report::{ActionReport, ConnectionFate, HolderReport, Outcome, ProcessReport, TargetReport};
+use crate::report::{
+    ActionReport, ConnectionFate, HolderReport, Outcome, ProcessReport, TargetReport, WaitEnd,
+};
 
 /// More rows than this are shown only to those who ask for more words.
 const MANY: usize = 40;
@@ -46,6 +48,7 @@ fn write_one(report: &ActionReport, layout: &Layout, out: &mut dyn Write) -> io:
             if target.outcome == Outcome::Gone {
                 write!(out, "; gone by itself")?;
             }
+            write_waiters(&[target], out)?;
             write_connection(target, layout, out)?;
             write_pause(report, "paused", out)?;
             write_holders(target, false, out)
@@ -113,6 +116,7 @@ fn write_sum(
         let style = layout.palette.outcome(outcome);
         write!(out, ", {style}{} {}{style:#}", Count(count), outcome.name())?;
     }
+    write_waiters(&targets.iter().collect::<Vec<_>>(), out)?;
     let fate = |wanted| {
         let done = targets.iter().filter(|target| target.outcome == Outcome::Done);
         done.filter(|target| target.connection == wanted).count()
@@ -136,6 +140,25 @@ fn verb(report: &ActionReport) -> (&'static str, usize) {
         (report.method.conditional(), counts.would_do)
     } else {
         (report.method.past(), counts.done)
+    }
+}
+
+/// What threads got that were waiting on what was closed: `; 2 threads that waited on it got EBADF`.
+fn write_waiters(targets: &[&TargetReport], out: &mut dyn Write) -> io::Result<()> {
+    let object = if targets.len() == 1 { "it" } else { "them" };
+    let ends =
+        [(WaitEnd::Woken, "woken"), (WaitEnd::Ebadf, "got EBADF"), (WaitEnd::Pollnval, "polled POLLNVAL")];
+    for (end, what) in ends {
+        let waiters = targets.iter().flat_map(|target| &target.waiters);
+        let count = waiters.filter(|waiter| waiter.end == end).count();
+        if count > 0 {
+            write!(out, "; {} that waited on {object} {what}", Counted(count, "thread"))?;
+        }
+    }
+    match targets.iter().filter(|target| target.closed_by_process).count() {
+        0 => Ok(()),
+        1 if targets.len() == 1 => write!(out, ", and the process closed it itself"),
+        count => write!(out, "; {} closed by the process itself then", Count(count)),
     }
 }
 

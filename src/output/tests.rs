@@ -4,7 +4,7 @@ use super::style::Palette;
 use super::table::Row;
 use super::{Layout, failures, result, sanitize, table};
 use crate::method::Method;
-use crate::report::{ActionReport, ConnectionFate, Outcome, TargetReport, sample};
+use crate::report::{ActionReport, ConnectionFate, Outcome, TargetReport, WaitEnd, sample};
 
 fn plain(width: Option<usize>) -> Layout {
     Layout { width, palette: Palette::new(false) }
@@ -106,6 +106,22 @@ fn one_closed_that_others_hold() {
         ..sample::tcp_target()
     };
     insta::assert_snapshot!(both(&action(vec![target]), &plain(Some(80))));
+}
+
+#[test]
+fn one_closed_that_threads_waited_on() {
+    let waiters =
+        [WaitEnd::Ebadf, WaitEnd::Ebadf, WaitEnd::Pollnval].map(|end| sample::waiter(1240, "read", end));
+    let target = TargetReport { waiters: waiters.to_vec(), ..sample::tcp_target() };
+    insta::assert_snapshot!(both(&action(vec![target]), &plain(Some(80))));
+}
+
+#[test]
+fn one_closed_by_the_process_when_woken() {
+    let waiters = vec![sample::waiter(1240, "recvfrom", WaitEnd::Woken)];
+    let target = TargetReport { waiters, closed_by_process: true, ..sample::tcp_target() };
+    insta::assert_snapshot!(both(&action(vec![target.clone()]), &plain(Some(80))));
+    insta::assert_snapshot!(both(&action(vec![target.clone(), target]), &plain(Some(80))));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod fdinfo;
 mod file;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod holders;
 mod identity;
 mod maps;
 mod name;
@@ -29,6 +30,7 @@ pub use error::{Malformed, ProcError};
 pub use fd_dir::FdDir;
 pub use fd_target::FdTarget;
 pub use fdinfo::{FdInfo, Watched};
+pub use holders::{Holder, Holders};
 pub use identity::FdIdentity;
 pub use maps::Mapping;
 pub use process::Process;

@@ -24,8 +24,10 @@ pub(crate) fn tcp_target() -> TargetReport {
         peer: Some("127.0.0.1:49416".parse().unwrap()),
         outcome: Outcome::Done,
         fd_freed: true,
+        closed_by_process: false,
         connection: ConnectionFate::Ended,
         state_after: None,
+        waiters: Vec::new(),
         holders: Vec::new(),
         error: None,
         hint: None,
@@ -45,6 +47,10 @@ pub(crate) fn file_target() -> TargetReport {
         connection: ConnectionFate::NotApplicable,
         ..tcp_target()
     }
+}
+
+pub(crate) fn waiter(raw_tid: i32, call: &'static str, end: WaitEnd) -> WaiterReport {
+    WaiterReport { tid: Tid::new(raw_tid).unwrap(), call, end }
 }
 
 pub(crate) fn holder(raw_pid: i32, raw_fd: i32) -> HolderReport {

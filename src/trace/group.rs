@@ -87,6 +87,18 @@ impl SeizedGroup {
         self.busy = busy;
     }
 
+    /// Sees to the threads until `until`: signals get through to them, and stops of the process begin and end. A thread that
+    /// is traced and left alone waits with its first signal.
+    ///
+    /// # Errors
+    /// [`AttachError`]; the threads then run undisturbed until the tracer's thread ends.
+    pub fn run_until(&mut self, until: Deadline, on_stop: OnStop<'_>) -> Result<(), AttachError> {
+        let mut round_up = RoundUp::new(std::mem::take(&mut self.threads));
+        let seen_to = round_up.breathe(&mut self.seen, until, on_stop);
+        self.threads = round_up.running;
+        seen_to
+    }
+
     /// Attaches to threads not seen before; whether the list of threads changed, so that it has to be read again.
     fn seize_new(&mut self, process: &Process) -> Result<bool, AttachError> {
         let now = process.threads()?;
@@ -238,6 +250,11 @@ impl StoppedGroup {
     #[must_use]
     pub fn is_group_stopped(&self) -> bool {
         self.threads.iter().any(|thread| matches!(thread.stop(), Stop::Group(_)))
+    }
+
+    /// One of the threads, to change it where it stands; `None` if it is not among them (any more).
+    pub fn thread_mut(&mut self, tid: Tid) -> Option<&mut Stopped> {
+        self.threads.iter_mut().find(|thread| thread.tid() == tid)
     }
 
     /// Takes one thread out, to work with it.

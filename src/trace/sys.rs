@@ -328,6 +328,18 @@ pub(super) fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno>
     Errno::result(answer).map(|order| order == 0)
 }
 
+/// Whether an epoll instance watches the file at `fd` (kcmp(2), Linux 4.13).
+pub(super) fn epoll_watches(tid: Tid, epoll: Fd, fd: Fd) -> Result<bool, Errno> {
+    const KCMP_EPOLL_TFD: libc::c_long = 7;
+    // struct kcmp_epoll_slot: the instance, the number watched, and which of that number.
+    let slot: [u32; 3] = [epoll.as_raw().unsigned_abs(), fd.as_raw().unsigned_abs(), 0];
+    // SAFETY: the kernel reads the slot, which outlives the call; the rest are plain numbers.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_kcmp, tid.as_raw(), tid.as_raw(), KCMP_EPOLL_TFD, fd.as_raw(), slot.as_ptr())
+    };
+    Errno::result(answer).map(|order| order == 0)
+}
+
 /// Where `struct rseq` of a thread lies, if it registered one.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]

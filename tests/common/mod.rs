@@ -2,6 +2,7 @@
 //! not with fdclose's own code.
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
 
+mod alone;
 pub(crate) mod before;
 mod binaries;
 pub(crate) mod cc;
@@ -15,6 +16,7 @@ mod tool;
 mod victim;
 mod wait;
 
+pub(crate) use alone::alone;
 pub(crate) use before::Before;
 pub(crate) use lag::with_lag;
 pub(crate) use needs::{Need, lacks, skip};

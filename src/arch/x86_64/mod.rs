@@ -2,8 +2,9 @@
 
 pub mod chain;
 pub mod frame;
+mod waits;
 
-use super::{Abi, Calls, Word, i386};
+use super::{Abi, Calls, RESTARTS, Word, i386};
 use crate::ids::RemoteAddr;
 
 /// `sizeof(struct user_regs_struct)`: the length of a 64-bit tracee's NT_PRSTATUS.
@@ -14,9 +15,6 @@ const NO_CALL: u64 = u64::MAX;
 
 /// `__X32_SYSCALL_BIT`
 const X32_BIT: u32 = 1 << 30;
-
-/// The kernel's restart codes: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
-const RESTARTS: [i64; 4] = [-512, -513, -514, -516];
 
 static ABI: Abi = Abi {
     name: "x86-64",
@@ -65,10 +63,15 @@ static ABI: Abi = Abi {
         426, // io_uring_enter
         441, // epoll_pwait2
     ],
+    args: |regs| {
+        let r = &regs.0;
+        [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]
+    },
+    waits: waits::NATIVE,
 };
 
 /// The lower 32 bits.
-fn low_half(register: u64) -> u32 {
+pub(super) fn low_half(register: u64) -> u32 {
     let [a, b, c, d, ..] = register.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
@@ -176,11 +179,11 @@ impl Registers {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::{ERESTARTNOHAND, abi_of_regset_len};
     use super::*;
 
-    pub(super) fn registers(orig_rax: i64, rax: i64) -> Registers {
+    pub(in super::super) fn registers(orig_rax: i64, rax: i64) -> Registers {
         let regs = libc::user_regs_struct {
             r15: 1,
             r14: 2,

@@ -1,0 +1,227 @@
+//! Threads that wait in a call on the very descriptors that are to be closed.
+//!
+//! A close(2) by another thread wakes nobody, and the file lives until the call returns. But the stop ends the wait: the
+//! kernel lets go of the file, to start the call anew afterwards. By then the descriptor is closed, and the call fails
+//! with EBADF; or its number is another file's already, and the call reads or writes there. Checked on 6.18 with sockets,
+//! pipes, terminals and eventfds: a `recv` that had its number taken returned the other socket's data. So these calls
+//! are ended in the stop itself, with the same EBADF.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Item;
+use crate::arch::{self, Abi, On, Registers, compat_abi, native_abi};
+use crate::error::TraceError;
+use crate::ids::{Fd, RemoteAddr, Tid};
+use crate::inject::restart;
+use crate::trace::{Stopped, read_memory};
+
+/// No more descriptors of one poll(2) are looked at.
+const MOST_POLLED: u64 = 16_384;
+
+/// So many at a time.
+const PIECE: usize = 512;
+
+/// `sizeof(struct pollfd)`
+const POLLFD: usize = 8;
+
+/// What ends with the end of what comes in. Any other event of poll(2) waits for room.
+const INPUT: i16 = libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP | libc::POLLRDNORM | libc::POLLRDBAND;
+
+/// Every bit that has a meaning for poll(2).
+const EVENTS: i16 = 0x3fff;
+
+/// How a thread waits on a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// In a call on it, which fails without it.
+    Call,
+    /// In select(2) on it and maybe others, which fails without it.
+    Select,
+    /// In poll(2) on it and maybe others, which tells of a closed one by POLLNVAL.
+    Poll,
+    /// In epoll_wait(2) on what watches it, which forgets a closed one.
+    Epoll,
+}
+
+/// A thread that waits on a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiter {
+    pub(super) tid: Tid,
+    pub(super) fd: Fd,
+    /// The call's number.
+    pub(super) number: u64,
+    /// The call's name.
+    pub(super) call: &'static str,
+    pub(super) manner: Manner,
+    /// Whether the end of what comes in ends the wait.
+    pub(super) for_input: bool,
+}
+
+impl Waiter {
+    /// Whether an argument of a call names what is waited on.
+    pub(super) fn is_named_by(&self, arg: u64) -> bool {
+        descriptor(arg) == Some(self.fd)
+    }
+}
+
+/// The threads that a stop found in calls.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    seen: HashMap<Tid, (&'static Abi, Registers)>,
+}
+
+impl Waits {
+    /// Forgets the last stop.
+    pub(super) fn begin(&mut self) {
+        self.seen.clear();
+    }
+
+    /// Hides the stop of `thread` from its call, and notes the call.
+    pub(super) fn see(&mut self, thread: &mut Stopped) -> Result<(), TraceError> {
+        let (abi, registers) = restart::hide_interruption(thread)?;
+        if may_wait(abi, &registers) {
+            self.seen.insert(thread.tid(), (abi, registers));
+        } else {
+            self.seen.remove(&thread.tid());
+        }
+        Ok(())
+    }
+
+    /// Who waits on one of `items`, in the descriptor table that `shares_table` knows.
+    pub(super) fn on(&self, items: &[Item], shares_table: impl Fn(Tid) -> bool) -> Vec<Waiter> {
+        if self.seen.is_empty() {
+            return Vec::new();
+        }
+        let wanted: BTreeSet<Fd> = items.iter().map(|item| item.fd).collect();
+        let mut found = Vec::new();
+        for (tid, (abi, registers)) in &self.seen {
+            // Which of the two it is costs a look at memory: not unless it matters.
+            let by_either = [native_abi(), compat_abi()].map(|abi| waits_of(*tid, abi, registers, &wanted));
+            if by_either.iter().all(Vec::is_empty) || !shares_table(*tid) {
+                continue;
+            }
+            let [native, compat] = by_either;
+            let is_native = restart::abi_of_call(*tid, abi, registers) == native_abi();
+            found.extend(if is_native { native } else { compat });
+        }
+        found
+    }
+}
+
+fn may_wait(abi: &'static Abi, registers: &Registers) -> bool {
+    let known = |number| [native_abi(), compat_abi()].iter().any(|abi| abi.waiting_call(number).is_some());
+    registers.interrupted(abi).is_some_and(|call| known(call.number))
+}
+
+/// On which of `wanted` the thread waits, if it calls the kernel by `abi`.
+fn waits_of(tid: Tid, abi: &Abi, registers: &Registers, wanted: &BTreeSet<Fd>) -> Vec<Waiter> {
+    let Some(interrupted) = registers.interrupted(abi) else { return Vec::new() };
+    let Some(call) = abi.waiting_call(interrupted.number) else { return Vec::new() };
+    let (number, args) = (interrupted.number, interrupted.args);
+    let single = |name, on, args: &[u64]| {
+        let waiter = |arg: usize, for_input| {
+            let fd = descriptor(*args.get(arg)?).filter(|fd| wanted.contains(fd))?;
+            Some(Waiter { tid, fd, number, call: name, manner: Manner::Call, for_input })
+        };
+        match on {
+            On::In(arg) => waiter(arg, true).into_iter().collect(),
+            On::Out(arg) => waiter(arg, false).into_iter().collect(),
+            On::Between(from, to) => waiter(from, true).into_iter().chain(waiter(to, false)).collect(),
+            _ => Vec::new(),
+        }
+    };
+    match call.on {
+        On::In(_) | On::Out(_) | On::Between(..) => single(call.name, call.on, &args),
+        On::Epoll => single(call.name, On::In(0), &args),
+        On::SocketCall => {
+            let mut first = [0; 4];
+            let named = arch::socket_call(args[0]);
+            match (named, read_memory(tid, RemoteAddr(args[1]), &mut first)) {
+                (Some((name, on)), Ok(4)) => single(name, on, &[u64::from(u32::from_ne_bytes(first))]),
+                _ => Vec::new(),
+            }
+        }
+        On::Select => {
+            let waiter = |(fd, for_input)| Waiter {
+                tid,
+                fd,
+                number,
+                call: call.name,
+                manner: Manner::Select,
+                for_input,
+            };
+            selected(tid, args, wanted).into_iter().map(waiter).collect()
+        }
+        On::Poll | On::Restarted => {
+            let name = if call.on == On::Poll { call.name } else { "poll" };
+            let waiter =
+                |(fd, for_input)| Waiter { tid, fd, number, call: name, manner: Manner::Poll, for_input };
+            polled(tid, args, wanted, call.on == On::Restarted).into_iter().map(waiter).collect()
+        }
+    }
+}
+
+/// The kernel looks at the lower half of an argument that is a descriptor.
+fn descriptor(arg: u64) -> Option<Fd> {
+    let [a, b, c, d, ..] = arg.to_le_bytes();
+    Fd::new(i32::from_le_bytes([a, b, c, d]))
+}
+
+/// Those of `wanted` in an array of `struct pollfd`, and whether they are polled for input.
+///
+/// After a restart it may be no poll(2) at all, and the array anything; then an entry must look as the kernel leaves it,
+/// which has cleared what came of it.
+fn polled(tid: Tid, args: [u64; 6], wanted: &BTreeSet<Fd>, in_doubt: bool) -> Vec<(Fd, bool)> {
+    let (mut found, mut piece) = (Vec::new(), [0; PIECE * POLLFD]);
+    let (mut at, mut left) = (RemoteAddr(args[0]), args[1]);
+    // More than there can be descriptors is no number of them.
+    if left > u64::from(u32::MAX) {
+        return found;
+    }
+    left = left.min(MOST_POLLED);
+    while left > 0 {
+        let entries = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+        let Some(piece) = piece.get_mut(..entries * POLLFD) else { break };
+        let Ok(got) = read_memory(tid, at, piece) else { break };
+        for entry in piece.get(..got).unwrap_or_default().chunks_exact(POLLFD) {
+            let Some((fd, rest)) = entry.split_first_chunk() else { continue };
+            let Some((events, rest)) = rest.split_first_chunk() else { continue };
+            let (fd, events) = (i32::from_ne_bytes(*fd), i16::from_ne_bytes(*events));
+            let results = rest.first_chunk().map_or(0, |results| i16::from_ne_bytes(*results));
+            let is_entry = !in_doubt || (results == 0 && events & !EVENTS == 0 && events != 0);
+            found.extend(
+                Fd::new(fd).filter(|fd| is_entry && wanted.contains(fd)).map(|fd| (fd, events & INPUT != 0)),
+            );
+        }
+        let Some(next) = at.checked_add((entries * POLLFD) as u64) else { break };
+        at = next;
+        left -= entries as u64;
+    }
+    found
+}
+
+/// Those of `wanted` in the sets of a select(2), and whether they are in one for input.
+fn selected(tid: Tid, args: [u64; 6], wanted: &BTreeSet<Fd>) -> Vec<(Fd, bool)> {
+    let sets = [args[1], args[2], args[3]].map(|at| set_at(tid, RemoteAddr(at)));
+    let [reading, writing, exceptional] = sets;
+    let below = |number: usize| u32::try_from(number).is_ok_and(|number| u64::from(number) < args[0]);
+    wanted
+        .iter()
+        .filter_map(|fd| {
+            let number = usize::try_from(fd.as_raw()).ok().filter(|number| below(*number))?;
+            // The kernel's sets are made of words; on a little-endian machine these are bytes in a row.
+            let is_in = |set: &[u8]| set.get(number / 8).is_some_and(|byte| byte >> (number % 8) & 1 == 1);
+            let for_input = is_in(&reading) || is_in(&exceptional);
+            (for_input || is_in(&writing)).then_some((*fd, for_input))
+        })
+        .collect()
+}
+
+/// A set of select(2), as long as libc's. One that can't be read is empty, as a null pointer is.
+fn set_at(tid: Tid, at: RemoteAddr) -> [u8; libc::FD_SETSIZE / 8] {
+    let mut set = [0; libc::FD_SETSIZE / 8];
+    if read_memory(tid, at, &mut set).is_err() {
+        set.fill(0);
+    }
+    set
+}

@@ -1,0 +1,288 @@
+//! Threads that wait in a call on the very descriptor that is closed: what the call returns, what the other end sees, and
+//! what fdclose says of it. Calls on other descriptors are in `restart_matrix`.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Before, NOBODY, Need, Run, Victim, alone, evidence, fdclose, fdclose_as, lacks, outcome, wait_until,
+};
+use serde_json::{Value, json};
+
+/// Whose calls fdclose makes.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    /// The waiting thread's own.
+    Surgical,
+    /// Another thread's.
+    Bystander,
+}
+
+/// A victim whose thread sits in a call on the leaked descriptor.
+struct Waiting {
+    victim: Victim,
+    tid: u32,
+    fd: i32,
+}
+
+impl Waiting {
+    #[track_caller]
+    fn spawn(call: &str, role: Role) -> Self {
+        let aside = ["--aside"];
+        let args = match role {
+            Role::Surgical => &aside[..0],
+            Role::Bystander => &aside[..],
+        };
+        let victim = Victim::spawn("blocked", &[&[call], args].concat());
+        let (tid, nr): (u32, i64) = (victim.value("tid"), victim.value("nr"));
+        wait_until("the call", || evidence::current_call(victim.pid(), tid) == Some(nr));
+        // A thread that is still being made has other signals blocked. A taker never waits.
+        let waits = |tid| evidence::current_call(victim.pid(), tid).is_some();
+        wait_until("the others", || {
+            call.contains("+taker") || evidence::threads(victim.pid()).into_iter().all(waits)
+        });
+        let fd = victim.value("fd");
+        Self { victim, tid, fd }
+    }
+
+    #[track_caller]
+    fn close(&self) -> Run {
+        let fd = self.fd.to_string();
+        fdclose(&["--pid", &self.victim.pid_arg(), "--fd", &fd, "--force", "--json"]).exits(0)
+    }
+
+    /// What became of the waiting thread, as fdclose has it.
+    #[track_caller]
+    fn waiter(&self, document: &Value) -> (String, String) {
+        let target = outcome(document, self.fd);
+        assert_eq!((&target["outcome"], &target["fd_freed"]), (&json!("done"), &json!(true)), "{target:#}");
+        let [waiter] = target["waiters"].as_array().expect("a list").as_slice() else { panic!("{target:#}") };
+        assert_eq!(waiter["tid"], self.tid, "{target:#}");
+        let text = |key: &str| waiter[key].as_str().expect("a text").to_owned();
+        (text("call"), text("end"))
+    }
+
+    /// The call's value and errno.
+    #[track_caller]
+    fn returned(&mut self) -> (i64, i32) {
+        let returned = self.victim.wait_returned();
+        (returned.value, returned.errno)
+    }
+
+    /// Proves that the other end has been told, if there is one.
+    #[track_caller]
+    fn assert_peer_told(&mut self) {
+        wait_until("the other end's end", || self.victim.ask_fields("state")["peer"] != "open");
+    }
+}
+
+const BAD: (i64, i32) = (-1, libc::EBADF);
+
+/// Call and kind, what the call returns, its name in the report and what that says of its end.
+type Row = (&'static str, (i64, i32), &'static str, &'static str);
+
+/// What can't be woken.
+const ENDED: &[Row] = &[
+    ("read@pipe", BAD, "read", "ebadf"),
+    ("readv@pipe", BAD, "readv", "ebadf"),
+    ("write@pipe", BAD, "write", "ebadf"),
+    ("select@pipe", BAD, "pselect6", "ebadf"),
+    ("select_out@pipe", BAD, "pselect6", "ebadf"),
+    ("poll@pipe", (libc::POLLNVAL as i64, 0), "poll", "pollnval"),
+    ("read@tty", BAD, "read", "ebadf"),
+    ("read@eventfd", BAD, "read", "ebadf"),
+    ("connect@unix", BAD, "connect", "ebadf"),
+    // The kernel tells select(2) nothing of a Unix socket's end but that there is nothing more to read.
+    ("select_out@unix", BAD, "pselect6", "ebadf"),
+    // SIGPIPE would kill the process.
+    ("send@tcp4+sigpipe", BAD, "sendto", "ebadf"),
+    ("send@unix+sigpipe", BAD, "sendto", "ebadf"),
+    ("poll_out@tcp4+sigpipe", (libc::POLLNVAL as i64, 0), "poll", "pollnval"),
+];
+
+const WOKEN: &[Row] = &[
+    ("read@tcp4", (0, 0), "read", "woken"),
+    ("readv@tcp6", (0, 0), "readv", "woken"),
+    ("recv@tcp4", (0, 0), "recvfrom", "woken"),
+    ("recv@tcp4+sigpipe", (0, 0), "recvfrom", "woken"),
+    ("recv@tcp6", (0, 0), "recvfrom", "woken"),
+    ("recv_rcvtimeo@tcp4", (0, 0), "recvfrom", "woken"),
+    ("recvmsg@tcp4", (0, 0), "recvmsg", "woken"),
+    // One message, and nothing in it.
+    ("recvmmsg@tcp4", (1, 0), "recvmmsg", "woken"),
+    ("recv@udp4", (0, 0), "recvfrom", "woken"),
+    ("recv@udp6", (0, 0), "recvfrom", "woken"),
+    ("poll@udp4", (libc::POLLIN as i64, 0), "poll", "woken"),
+    ("recv@unix", (0, 0), "recvfrom", "woken"),
+    ("recv@datagrams", (0, 0), "recvfrom", "woken"),
+    ("send@tcp4", (-1, libc::EPIPE), "sendto", "woken"),
+    ("send@tcp6", (-1, libc::EPIPE), "sendto", "woken"),
+    ("write@tcp4", (-1, libc::EPIPE), "write", "woken"),
+    ("send@unix", (-1, libc::EPIPE), "sendto", "woken"),
+    ("accept@tcp4", (-1, libc::EINVAL), "accept4", "woken"),
+    ("accept@tcp6", (-1, libc::EINVAL), "accept4", "woken"),
+    ("accept@unix", (-1, libc::EINVAL), "accept4", "woken"),
+    ("connect@tcp4", (-1, libc::ECONNRESET), "connect", "woken"),
+    ("connect@tcp6", (-1, libc::ECONNRESET), "connect", "woken"),
+    ("poll@tcp4", (libc::POLLIN as i64, 0), "poll", "woken"),
+    ("poll@unix", (libc::POLLIN as i64, 0), "poll", "woken"),
+    ("poll_out@tcp4", ((libc::POLLOUT | libc::POLLHUP) as i64, 0), "poll", "woken"),
+    ("poll_out@unix", (libc::POLLHUP as i64, 0), "poll", "woken"),
+    ("select@tcp6", (1, 0), "pselect6", "woken"),
+    ("select_out@tcp4", (1, 0), "pselect6", "woken"),
+    ("epoll_wait@tcp4", (1, 0), "epoll_wait", "woken"),
+    ("epoll_wait@unix", (1, 0), "epoll_wait", "woken"),
+];
+
+#[track_caller]
+fn closes_all(rows: &[Row]) {
+    for (call, returned, name, end) in rows {
+        println!("{call}");
+        for role in [Role::Surgical, Role::Bystander] {
+            let mut waiting = Waiting::spawn(call, role);
+            let before = Before::of(waiting.victim.pid());
+            let run = waiting.close();
+            assert_eq!(waiting.waiter(&run.json()), ((*name).into(), (*end).into()), "{call}, {role:?}");
+            assert_eq!(waiting.returned(), *returned, "{call}, {role:?}");
+            before.assert_lost_only(&[waiting.fd]);
+            waiting.assert_peer_told();
+            assert_eq!(waiting.victim.ask("check"), "open=0");
+        }
+    }
+    println!("{} rows", rows.len());
+}
+
+#[test]
+fn what_can_not_be_woken_fails() {
+    // Where the holders are known, it is not for want of that.
+    alone(|| closes_all(ENDED));
+}
+
+#[test]
+fn who_waits_on_a_socket_is_told_of_its_end() {
+    alone(|| closes_all(WOKEN));
+}
+
+/// An application that is told of the end of a connection closes it, as it would if the peer had. That is no failure, and
+/// what has the number by then is left alone.
+#[test]
+fn what_the_process_closes_when_woken_is_done() {
+    alone(closes_itself);
+}
+
+fn closes_itself() {
+    for (call, taken_by) in [
+        ("recv@tcp4+close", None),
+        ("recv@tcp6+replace", Some("anon_inode:[eventfd]")),
+        ("send@unix+close", None),
+        ("poll@tcp4+replace", Some("anon_inode:[eventfd]")),
+        ("epoll_wait@tcp4+close", None),
+    ] {
+        let mut waiting = Waiting::spawn(call, Role::Surgical);
+        let document = waiting.close().json();
+        assert_eq!(waiting.waiter(&document).1, "woken", "{call}");
+        let target = outcome(&document, waiting.fd);
+        assert_eq!(target["closed_by_process"], true, "{call}: {target:#}");
+        let is_tcp = call.contains("@tcp");
+        assert_eq!(target["connection"], if is_tcp { "ended" } else { "not-applicable" }, "{target:#}");
+        waiting.returned();
+        let now = evidence::link(waiting.victim.pid(), waiting.fd);
+        assert_eq!(now.as_deref(), taken_by, "{call}");
+        waiting.assert_peer_told();
+        evidence::assert_untraced(waiting.victim.pid());
+    }
+}
+
+/// A shutdown would hit them, too.
+#[test]
+fn a_socket_that_others_hold_is_not_shut_down() {
+    alone(closes_one);
+}
+
+fn closes_one() {
+    for call in
+        ["recv@tcp4+dup", "recv@tcp4+fork", "recv@unix+fork", "epoll_wait@tcp4+dup", "accept@tcp4+fork"]
+    {
+        let mut waiting = Waiting::spawn(call, Role::Surgical);
+        let document = waiting.close().json();
+        if call.starts_with("epoll_wait") {
+            assert_eq!(outcome(&document, waiting.fd)["waiters"], json!([]), "{call}");
+        } else {
+            assert_eq!(waiting.waiter(&document).1, "ebadf", "{call}");
+            assert_eq!(waiting.returned(), BAD, "{call}");
+        }
+        assert_eq!(waiting.victim.ask("check"), "open=0", "{call}");
+        assert_ne!(waiting.victim.ask_fields("state")["peer"], "ended", "{call}");
+        if call.contains("@tcp") {
+            let target = outcome(&document, waiting.fd);
+            assert_eq!(target["connection"], "remains", "{call}");
+            assert_eq!(target["holders"].as_array().map(Vec::len), Some(1), "{call}: {target:#}");
+        }
+    }
+}
+
+/// It was told of the end of the connection when the peer ended it, and may have forgotten all about it.
+#[test]
+fn an_event_loop_is_not_told_twice() {
+    alone(closes_what_was_told);
+}
+
+fn closes_what_was_told() {
+    let mut waiting = Waiting::spawn("epoll_wait@tcp4+told", Role::Surgical);
+    let document = waiting.close().json();
+    let target = outcome(&document, waiting.fd);
+    assert_eq!((&target["outcome"], &target["waiters"]), (&json!("done"), &json!([])), "{target:#}");
+    assert_eq!(target["connection"], "ended");
+    waiting.victim.stays_blocked_for(Duration::from_millis(200));
+    waiting.assert_peer_told();
+}
+
+/// Any of those that can't be looked into may hold it.
+#[test]
+fn a_socket_whose_holders_are_not_known_is_not_shut_down() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let mut victim = Victim::spawn_as(NOBODY, "blocked", &["recv@tcp4"]);
+    let (tid, nr, fd): (u32, i64, i32) = (victim.value("tid"), victim.value("nr"), victim.value("fd"));
+    wait_until("the call", || evidence::current_call(victim.pid(), tid) == Some(nr));
+    let run = fdclose_as(NOBODY, &["--pid", &victim.pid_arg(), "--fd", &fd.to_string(), "--json"]).exits(0);
+    assert_eq!(outcome(&run.json(), fd)["waiters"][0]["end"], "ebadf");
+    let returned = victim.wait_returned();
+    assert_eq!((returned.value, returned.errno), BAD);
+}
+
+/// All descriptors of one socket are closed: nobody else has it.
+#[test]
+fn a_socket_whose_every_descriptor_is_meant_is_shut_down() {
+    alone(closes_both);
+}
+
+fn closes_both() {
+    let mut waiting = Waiting::spawn("recv@tcp4+dup", Role::Surgical);
+    let inode: String = waiting.victim.value("inode");
+    let run = fdclose(&["--pid", &waiting.victim.pid_arg(), "--inode", &inode, "--json"]).exits(0);
+    let document = run.json();
+    assert_eq!(document["summary"]["done"], 2);
+    assert_eq!(waiting.waiter(&document).1, "woken");
+    assert_eq!(waiting.returned(), (0, 0));
+    assert_eq!(outcome(&document, waiting.fd)["connection"], "ended");
+    waiting.assert_peer_told();
+}
+
+/// How often the number is taken in each row.
+const RACES: usize = 10;
+
+/// The interrupted call would start anew, with a number that is another file's by then.
+#[test]
+fn no_call_goes_on_with_the_file_that_takes_the_number() {
+    for call in ["read@pipe", "write@pipe", "select@pipe", "recv@unix+dup", "send@unix+dup"] {
+        for _ in 0..RACES {
+            let mut waiting = Waiting::spawn(&format!("{call}+taker"), Role::Surgical);
+            waiting.close();
+            assert_eq!(waiting.returned(), BAD, "{call}");
+            wait_until("the taker", || waiting.victim.ask_fields("state")["taken"] == "1");
+        }
+    }
+}
