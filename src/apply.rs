@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::mem;
 
-use crate::error::AttachError;
 use crate::ids::{Fd, Pid};
-use crate::method::{self, Conduct, Item, ItemOutcome, Job, Method, Operation, Waited};
+use crate::method::{
+    self, Conduct, Item, ItemOutcome, Job, Method, Obstacle, Operation, Verdict, Waited,
+};
 use crate::net::SocketInfo;
 use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;
@@ -172,9 +173,14 @@ fn with_outcome(
         }
         ItemOutcome::Failed(why) => (Outcome::Failed, Some(why.clone()), None),
         ItemOutcome::Refused { why, hint } => (Outcome::Refused, Some(why.clone()), Some(hint.clone())),
-        ItemOutcome::NotTried => match &operation.error {
-            Some(AttachError::Gone) => (Outcome::Gone, None, None),
-            Some(error) => (outcome_of(error), Some(error.to_string()), error.hint()),
+        ItemOutcome::NotTried => match operation.error.clone() {
+            Some(Obstacle { verdict: Verdict::Gone, .. }) => (Outcome::Gone, None, None),
+            Some(Obstacle { verdict: Verdict::Refused, message, hint }) => {
+                (Outcome::Refused, Some(message), hint)
+            }
+            Some(Obstacle { verdict: Verdict::Failed, message, hint }) => {
+                (Outcome::Failed, Some(message), hint)
+            }
             None => (Outcome::Failed, Some("was not tried: this is a bug in fdclose".to_owned()), None),
         },
     };
@@ -188,16 +194,7 @@ fn waiter(waited: &Waited) -> WaiterReport {
         method::WaitEnd::PolledInvalid => WaitEnd::Pollnval,
         method::WaitEnd::Woken => WaitEnd::Woken,
     };
-    WaiterReport { tid: waited.tid, call: waited.call, end }
-}
-
-/// Whether an error means that nothing could be done (refused by the kernel), or that something went wrong.
-fn outcome_of(error: &AttachError) -> Outcome {
-    match error {
-        AttachError::Refused(_) | AttachError::Seccomp { .. } => Outcome::Refused,
-        error if error.is_gone() => Outcome::Gone,
-        _ => Outcome::Failed,
-    }
+    WaiterReport { tid: waited.tid, call: waited.call.clone(), end }
 }
 
 fn process_report(pid: Pid, comm: &[u8], operation: &Operation) -> ProcessReport {

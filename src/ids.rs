@@ -30,11 +30,11 @@ macro_rules! display_number {
 pub struct Pid(i32);
 
 /// A thread (tid) as seen from fdclose's pid namespace. Always above 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Tid(i32);
 
 /// A descriptor number in the target's table. Never negative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Fd(i32);
 
 /// An inode number of sockfs or pipefs: what `socket:[N]` in `/proc/PID/fd` names (proc(5)).

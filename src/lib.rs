@@ -27,7 +27,8 @@
 //! named ([`selectors::Selectors::is_exact`]), nobody is asked.
 //!
 //! **Doing it.** [`apply::apply`] hands the descriptors, as [`method::Item`]s with what each must still refer to, to
-//! [`method::close::close`] by [`method::run`], process by process. Until the report is out, signals to fdclose are held back
+//! [`method::close::close`] by [`method::run`], process by process; with more than one descriptor that goes on in a
+//! [`worker`], which outlives this process if it is killed. Until the report is out, signals to fdclose are held back
 //! ([`trace::signals::Held`]). The work is done on a thread made for it ([`trace::on_tracer_thread`]): the kernel takes
 //! ptrace requests from the attaching thread alone, and when that thread ends, however it ends, it detaches whatever
 //! is still traced.
@@ -76,6 +77,7 @@
 //! report, exit, selectors   plain data: what came of it, and what was asked for
 //! method                    one way to end a descriptor, one file each
 //! inject                    a system call in a stopped thread
+//! worker                    work in a process of its own
 //! trace    |  net           ptrace(2)                   |  sockets: ends, states, tables
 //! arch     |  proc          registers and call numbers  |  readers of /proc
 //! kind, ids                 plain data: what sort of file; numbers that must not be mixed up
@@ -131,3 +133,4 @@ pub mod survey;
 pub mod trace;
 pub mod verify;
 pub mod watchdog;
+pub mod worker;

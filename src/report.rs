@@ -1,6 +1,7 @@
 //! What was found and done, in the shape of the JSON documents. Fields are added, never renamed; what is
 //! absent is `null`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -127,7 +128,7 @@ pub struct WaiterReport {
     /// The thread.
     pub tid: Tid,
     /// The call's name.
-    pub call: &'static str,
+    pub call: Cow<'static, str>,
     /// What became of the call.
     pub end: WaitEnd,
 }

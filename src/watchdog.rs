@@ -11,7 +11,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,12 +36,28 @@ struct Work {
 
 static WORK: Work = Work::none();
 
+/// How much silence is too much, once that is watched for.
+static LIMIT: OnceLock<Duration> = OnceLock::new();
+
+/// The limit given to [`start`], if it was called.
+#[must_use]
+pub fn limit() -> Option<Duration> {
+    LIMIT.get().copied()
+}
+
+/// Does something while the watching thread holds no lock, such as making a process that has no such thread. That one
+/// may call [`start`] anew.
+pub fn while_it_rests<T>(act: impl FnOnce() -> T) -> T {
+    WORK.with_subject(|_| act())
+}
+
 /// From now on, calls `on_hang` when for `limit` there was no sign of life while a process was [dealt with](over). To be
-/// called once, while there is one thread only. `on_hang` is meant to end fdclose.
+/// called once in a process, while there is one thread only. `on_hang` is meant to end fdclose.
 ///
 /// # Errors
 /// No thread can be started.
 pub fn start(limit: Duration, on_hang: impl FnOnce(Pid) + Send + 'static) -> io::Result<()> {
+    let limit = *LIMIT.get_or_init(|| limit);
     // Signals are for the other threads: one that is held back there must not find this one.
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;

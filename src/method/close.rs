@@ -22,17 +22,49 @@ use crate::proc::{Process, Procfs};
 use crate::trace::refusal::Refusal;
 use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
 use crate::watchdog;
+use crate::worker::{self, Lost};
 
 /// A process that was killed takes no longer to end all its threads.
 const LAST_BREATH: Duration = Duration::from_millis(100);
+
+/// From so many descriptors on a worker is worth its price, 0.2 ms.
+const FEWEST_FOR_WORKER: usize = 2;
 
 /// What the target gets between two slices. Interrupted again at once, it would not run at all: slices of 500
 /// closes then gave the same pause as one long stop.
 const BREATHER: Duration = Duration::from_micros(200);
 
 /// Does `job`. Never fails as a whole: what went wrong is in the [`Operation`].
+///
+/// More than one descriptor is closed by a process of its own, so that killing this one does not cut it off.
 #[must_use]
 pub fn close(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
+    if job.items.len() < FEWEST_FOR_WORKER || !worker::is_possible() {
+        return close_here(procfs, job, conduct);
+    }
+    match worker::run(|| close_here(procfs, job, conduct)) {
+        Ok(Ok(operation)) => operation,
+        Ok(Err(loss)) => look_at_what_is_left(job, &loss),
+        // No process to be had: better done here than not at all.
+        Err(_) => close_here(procfs, job, conduct),
+    }
+}
+
+/// The worker was lost. It can't say what it did; the descriptors can.
+fn look_at_what_is_left(job: &Job<'_>, loss: &Lost) -> Operation {
+    let _watched = watchdog::over(job.process.pid());
+    let mut operation = Operation::new(job.items.len());
+    let outcome = |item: &Item| match job.process.fd_dir(job.table).and_then(|dir| dir.identity(item.fd)) {
+        Ok(Some(now)) if now == item.expected => ItemOutcome::Failed(format!("{loss}; it was not closed")),
+        Ok(_) => ItemOutcome::Failed(format!("{loss}; it has been closed by now")),
+        Err(error) if error.is_gone() => ItemOutcome::Gone,
+        Err(error) => ItemOutcome::Failed(format!("{loss}; what became of it is not known: {error}")),
+    };
+    operation.outcomes = job.items.iter().map(outcome).collect();
+    operation
+}
+
+fn close_here(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     let items = job.items;
     let _watched = watchdog::over(job.process.pid());
     let surgery = |roll: &Roll| {
@@ -211,7 +243,7 @@ fn end_waits(
         };
         // One that was woken and waits again is told of once.
         operation.waited.retain(|waited| (waited.fd, waited.tid) != (fd, tid));
-        operation.waited.push(Waited { fd, tid, call, end });
+        operation.waited.push(Waited { fd, tid, call: call.into(), end });
     }
     Ok(())
 }

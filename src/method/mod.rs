@@ -11,9 +11,11 @@ mod surgeon;
 mod waits;
 mod wake;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 pub use choice::{Method, Unfit};
 
@@ -74,10 +76,10 @@ pub struct Job<'a> {
 }
 
 /// What became of an [`Item`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ItemOutcome {
     /// The call was made. If the file could not be flushed on the way, this is what close(2) said of it.
-    Done(Option<Errno>),
+    Done(#[serde(with = "errno_by_number")] Option<Errno>),
     /// A thread that waited on it was woken, and the process closed it.
     ByProcess,
     /// The descriptor was no longer open.
@@ -98,7 +100,7 @@ pub enum ItemOutcome {
 }
 
 /// How a call ended that a thread was waiting in when its descriptor was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WaitEnd {
     /// It failed with EBADF.
     BadDescriptor,
@@ -109,20 +111,69 @@ pub enum WaitEnd {
 }
 
 /// A thread that was waiting in a call on a descriptor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waited {
     /// The descriptor.
     pub fd: Fd,
     /// The thread.
     pub tid: Tid,
     /// The call's name.
-    pub call: &'static str,
+    pub call: Cow<'static, str>,
     /// What became of the call.
     pub end: WaitEnd,
 }
 
+/// An errno on its way from one process of fdclose to another.
+mod errno_by_number {
+    use nix::errno::Errno;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde asks for this")]
+    pub(super) fn serialize<S: Serializer>(errno: &Option<Errno>, to: S) -> Result<S::Ok, S::Error> {
+        errno.map(|errno| errno as i32).serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Errno>, D::Error> {
+        Ok(Option::deserialize(from)?.map(Errno::from_raw))
+    }
+}
+
+/// Why an operation ended early: an [`AttachError`] or [`crate::worker::Lost`], told in a way that can be handed from
+/// process to process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obstacle {
+    /// What it means for what was not tried.
+    pub verdict: Verdict,
+    /// The error in words.
+    pub message: String,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+}
+
+/// What an [`Obstacle`] means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The process has ended.
+    Gone,
+    /// The kernel does not allow it; nothing was touched.
+    Refused,
+    /// It went wrong.
+    Failed,
+}
+
+impl From<AttachError> for Obstacle {
+    fn from(error: AttachError) -> Self {
+        let verdict = match &error {
+            AttachError::Refused(_) | AttachError::Seccomp { .. } => Verdict::Refused,
+            error if error.is_gone() => Verdict::Gone,
+            _ => Verdict::Failed,
+        };
+        Self { verdict, message: error.to_string(), hint: error.hint() }
+    }
+}
+
 /// How one process was treated, and what became of its items.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Operation {
     /// One for each item, in their order.
     pub outcomes: Vec<ItemOutcome>,
@@ -137,7 +188,7 @@ pub struct Operation {
     /// Who was waiting on a descriptor when it was closed.
     pub waited: Vec<Waited>,
     /// Why it ended early, if it did.
-    pub error: Option<AttachError>,
+    pub error: Option<Obstacle>,
     /// Whether every thread was put back as it was.
     pub restored: bool,
     /// Whether every call was made so that the target would have come to itself without fdclose.
@@ -173,6 +224,6 @@ impl Operation {
         {
             self.restored = false;
         }
-        self.error.get_or_insert(error);
+        self.error.get_or_insert_with(|| error.into());
     }
 }

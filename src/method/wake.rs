@@ -142,7 +142,7 @@ impl<'a> Wake<'a> {
                 operation.waited.extend(heard.iter().map(|waiter| Waited {
                     fd: item.fd,
                     tid: waiter.tid,
-                    call: waiter.call,
+                    call: waiter.call.into(),
                     end: WaitEnd::Woken,
                 }));
                 woken.push((item, heard));

@@ -50,7 +50,7 @@ pub(crate) fn file_target() -> TargetReport {
 }
 
 pub(crate) fn waiter(raw_tid: i32, call: &'static str, end: WaitEnd) -> WaiterReport {
-    WaiterReport { tid: Tid::new(raw_tid).unwrap(), call, end }
+    WaiterReport { tid: Tid::new(raw_tid).unwrap(), call: call.into(), end }
 }
 
 pub(crate) fn holder(raw_pid: i32, raw_fd: i32) -> HolderReport {

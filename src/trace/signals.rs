@@ -3,7 +3,12 @@
 //! Ctrl-C must not end it in the middle of a slice, and Ctrl-Z must not stop it there, with the target stopped, too.
 //! What was held back is delivered when the guard is dropped: the process then ends, or stops, by the signal itself.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::OnceLock;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// What a user, a terminal or a service manager sends.
 const HELD: [Signal; 7] = [
@@ -45,11 +50,33 @@ impl Drop for Held {
     }
 }
 
-/// Whether a signal that means to end fdclose is being held back.
+/// What this process, a worker, is tied to its parent with.
+static LEASH: OnceLock<OwnedFd> = OnceLock::new();
+
+/// From now on the end of the pipe `leash` wants this process to end, too.
+pub fn end_with(leash: OwnedFd) {
+    // A second one would be a bug without consequences: the first tells what there is to tell.
+    let _ = LEASH.set(leash);
+}
+
+/// Whether this process is to end: a signal that means to end it is being held back, or nobody holds its leash.
 #[must_use]
 pub fn end_is_wanted() -> bool {
     super::sys::pending_signals()
         .is_ok_and(|pending| ENDING.into_iter().any(|signal| pending & bit(signal) != 0))
+        || LEASH.get().is_some_and(|leash| {
+            // Nothing is ever written to it: what can be read is its end.
+            let mut ready = [PollFd::new(leash.as_fd(), PollFlags::POLLIN)];
+            poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        })
+}
+
+/// Something to poll(2) for the signals that want this process to end. As long as nobody reads it, they stay pending.
+///
+/// # Errors
+/// What signalfd(2) says.
+pub fn ending_signals() -> nix::Result<SignalFd> {
+    SignalFd::with_flags(&ENDING.into_iter().collect(), SfdFlags::SFD_CLOEXEC)
 }
 
 fn bit(signal: Signal) -> u64 {

@@ -202,6 +202,12 @@ pub(crate) fn assert_untraced(pid: u32) {
     }
 }
 
+/// The processes that the main thread of `pid` has started.
+pub(crate) fn own_children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().map(|child| child.parse().expect("a child is a number")).collect()
+}
+
 /// The processes whose parent is `pid`.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let all = fs::read_dir("/proc").expect("there is a /proc");

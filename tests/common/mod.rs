@@ -22,7 +22,7 @@ pub(crate) use lag::with_lag;
 pub(crate) use needs::{Need, lacks, skip};
 pub(crate) use tool::{
     Run, Started, fdclose, fdclose_as, fdclose_dying_at, fdclose_unshared, fdclose_while, outcome,
-    start_fdclose,
+    start_fdclose, start_fdclose_with,
 };
 pub(crate) use victim::Victim;
 pub(crate) use wait::{PATIENCE, wait_until};

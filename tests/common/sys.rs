@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use libc::c_int;
 
@@ -11,6 +12,41 @@ pub(crate) fn kill(pid: u32, signal: c_int) {
     // SAFETY: no pointers.
     let result = unsafe { libc::kill(pid.cast_signed(), signal) };
     assert_eq!(result, 0, "kill {pid}: {}", io::Error::last_os_error());
+}
+
+/// kill(2): SIGKILL for the process group that `pid` leads, or has led; it may be gone.
+#[track_caller]
+pub(crate) fn kill_group_of(pid: u32) {
+    // SAFETY: no pointers.
+    let result = unsafe { libc::kill(-pid.cast_signed(), libc::SIGKILL) };
+    let error = io::Error::last_os_error();
+    assert!(result == 0 || error.raw_os_error() == Some(libc::ESRCH), "kill group {pid}: {error}");
+}
+
+/// A process, held (pidfd_open(2)).
+pub(crate) struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    #[track_caller]
+    pub(crate) fn open(pid: u32) -> Self {
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = i32::try_from(fd).expect("a descriptor");
+        assert!(fd >= 0, "pidfd_open {pid}: {}", io::Error::last_os_error());
+        // SAFETY: the kernel has just made it for this process.
+        Self(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// Sends it SIGKILL; it may have ended.
+    #[track_caller]
+    pub(crate) fn kill(&self) {
+        let none = std::ptr::null_mut::<libc::siginfo_t>();
+        // SAFETY: no siginfo is given.
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), libc::SIGKILL, none, 0) };
+        let error = io::Error::last_os_error();
+        assert!(sent == 0 || error.raw_os_error() == Some(libc::ESRCH), "pidfd_send_signal: {error}");
+    }
 }
 
 /// tgkill(2).

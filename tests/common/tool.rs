@@ -1,14 +1,14 @@
 //! The tool under test.
 
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::evidence;
 use super::victim::command_as;
+use super::{evidence, wait_until};
 
 /// fdclose never hangs: this is far above its own default deadline of 5 s.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -46,13 +46,17 @@ pub(crate) fn fdclose_unshared(unshare: &[&str], args: &[&str]) -> Run {
     run(command, args)
 }
 
-/// Runs fdclose so that it kills itself at a place of its surgery, and sees that it did.
+/// Runs fdclose so that it kills itself at a place of its surgery, and sees that it did: either the command is gone, or
+/// it says that its worker is.
 #[track_caller]
 pub(crate) fn fdclose_dying_at(place: &str, args: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
     command.args(args).env("FDCLOSE_TEST_DIE_AT", place);
     let output = assert_cmd::Command::from_std(command).timeout(DEADLINE).output().expect("fdclose runs");
-    assert_eq!(output.status.signal(), Some(libc::SIGKILL), "{place} was not come by: {output:?}");
+    let lost_its_worker = output.status.code() == Some(3)
+        && String::from_utf8_lossy(&output.stderr).contains("was killed by signal 9");
+    let killed = output.status.signal() == Some(libc::SIGKILL);
+    assert!(killed || lost_its_worker, "{place} was not come by: {output:?}");
 }
 
 /// The same as another user. Needs root.
@@ -75,8 +79,15 @@ pub(crate) struct Started(Option<Child>);
 /// Starts fdclose, with nothing on its standard input, and does not wait for it.
 #[track_caller]
 pub(crate) fn start_fdclose(args: &[&str]) -> Started {
+    start_fdclose_with(args, &[])
+}
+
+/// The same with more in its environment, as the leader of a process group.
+#[track_caller]
+pub(crate) fn start_fdclose_with(args: &[&str], variables: &[(&str, &str)]) -> Started {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(args).envs(variables.iter().copied()).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Started(Some(command.spawn().expect("fdclose starts")))
 }
 
@@ -90,6 +101,56 @@ impl Started {
         self.0.as_mut().expect("it is not finished").try_wait().expect("fdclose is ours").is_some()
     }
 
+    /// Sends it SIGKILL.
+    #[track_caller]
+    pub(crate) fn kill(&mut self) {
+        self.0.as_mut().expect("it is not finished").kill().expect("fdclose is ours");
+    }
+
+    /// Waits for its end; whether it was by `signal`, and not before that came. By itself it ends with 0, or with 3 where
+    /// the machine was too busy for the target to run. Any other end is a failure.
+    #[track_caller]
+    pub(crate) fn ended_by(self, signal: i32) -> bool {
+        let output = self.output();
+        match (output.status.signal(), output.status.code()) {
+            (Some(by), _) if by == signal => true,
+            (None, Some(0 | 3)) => false,
+            _ => panic!("{output:?}"),
+        }
+    }
+
+    /// Waits for its end; with it the signal that ended it, if one did.
+    #[track_caller]
+    pub(crate) fn finish_with_signal(self) -> (Run, Option<i32>) {
+        let output = self.output();
+        let by = output.status.signal();
+        (Run::of(output), by)
+    }
+
+    /// Waits for its end; whether it said that its worker was killed, and not that all was done.
+    #[track_caller]
+    pub(crate) fn lost_its_worker(self) -> bool {
+        let run = self.finish();
+        assert!(matches!(run.status, Some(0 | 3)), "{run:#?}");
+        run.stderr.contains("was killed by signal 9")
+    }
+
+    /// Waits until it has stopped itself at a place of its surgery (FDCLOSE_TEST_STOP_AT), or its worker has; the
+    /// process that stopped.
+    #[track_caller]
+    pub(crate) fn wait_until_stopped(&mut self) -> u32 {
+        let mut stopped = None;
+        wait_until("the stop at a place of the surgery", || {
+            assert!(!self.is_over(), "it did not come by the place");
+            let family = [self.pid()].into_iter().chain(evidence::own_children(self.pid()));
+            stopped = family
+                .into_iter()
+                .find(|pid| evidence::status(*pid, *pid).is_some_and(|status| status.state == 'T'));
+            stopped.is_some()
+        });
+        stopped.expect("it was just found")
+    }
+
     /// Whether a signal has stopped it, every thread of it.
     pub(crate) fn is_stopped(&self) -> bool {
         let is_stopped = |tid| evidence::status(self.pid(), tid).is_none_or(|status| status.state == 'T');
@@ -98,9 +159,14 @@ impl Started {
 
     /// Waits for its end.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Run {
+    pub(crate) fn finish(self) -> Run {
+        Run::of(self.output())
+    }
+
+    #[track_caller]
+    fn output(mut self) -> Output {
         let child = self.0.take().expect("it is not finished");
-        Run::of(child.wait_with_output().expect("fdclose is ours"))
+        child.wait_with_output().expect("fdclose is ours")
     }
 }
 
