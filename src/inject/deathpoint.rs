@@ -1,6 +1,8 @@
 //! Places in a surgery where a test can have fdclose die, exactly there.
 //!
-//! Only in debug builds: `FDCLOSE_TEST_DIE_AT` names the place, and SIGKILL comes from fdclose itself.
+//! Only in debug builds. A variable names the place: at `FDCLOSE_TEST_DIE_AT` the process that operates sends itself
+//! SIGKILL, at `FDCLOSE_TEST_PANIC_AT` it panics, and at `FDCLOSE_TEST_STOP_AT` it stops itself (SIGSTOP) the first time, which the
+//! test can wait for, to continue it and kill it so much later.
 
 /// A place in a surgery, in the order they are come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +23,25 @@ pub enum Place {
     Restored,
 }
 
-/// Dies here, if a test wants it.
+/// Dies here, or stops, if a test wants it.
+///
+/// # Panics
+/// If a test wants it.
 #[cfg(debug_assertions)]
 pub fn reach(place: Place) {
-    let wanted = std::env::var("FDCLOSE_TEST_DIE_AT").unwrap_or_default();
-    if wanted.eq_ignore_ascii_case(&format!("{place:?}")) {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    use nix::sys::signal::{Signal, raise};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    // Once: a batch comes by again with each slice.
+    static STOPPED: AtomicBool = AtomicBool::new(false);
+    let name = format!("{place:?}");
+    let wanted = |variable| std::env::var(variable).is_ok_and(|wanted| wanted.eq_ignore_ascii_case(&name));
+    if wanted("FDCLOSE_TEST_DIE_AT") {
+        let _ = raise(Signal::SIGKILL);
     }
+    if wanted("FDCLOSE_TEST_STOP_AT") && !STOPPED.swap(true, Ordering::Relaxed) {
+        let _ = raise(Signal::SIGSTOP);
+    }
+    assert!(!wanted("FDCLOSE_TEST_PANIC_AT"), "a test wants this panic");
 }
 
 /// Does nothing.
