@@ -90,9 +90,9 @@ impl Patient {
     fn length(&mut self, variables: &[(&str, &str)], begin: impl Fn(&mut Started) -> Instant) -> Duration {
         let run = |_| {
             let mut started = self.start(variables);
-            let begun = begin(&mut started);
+            let from = begin(&mut started);
             started.ended_by(libc::SIGKILL);
-            begun.elapsed()
+            from.elapsed()
         };
         let mut lengths: Vec<Duration> = (0..MEASURED).map(run).collect();
         lengths.sort_unstable();
@@ -119,7 +119,8 @@ impl Patient {
 fn instant(round: usize, rounds: usize, length: Duration) -> Duration {
     // 7,919 is prime: every step from 0 to `rounds` - 1 comes once, as long as it does not divide it.
     let step = (round * 7_919) % rounds;
-    length.mul_f64(step as f64 / rounds as f64)
+    let [step, rounds] = [step, rounds].map(|number| u32::try_from(number).expect("not that many kills"));
+    length * step / rounds
 }
 
 /// The instant is what matters: nothing else than looking at the clock is exact enough.
@@ -221,8 +222,8 @@ fn aimed(task: Task, what: &str) {
         let length = patient.length(&variables, |started| stopped(started).0);
         while tally.killed < each {
             let mut started = patient.start(&variables);
-            let (begun, surgeon) = stopped(&mut started);
-            spin_until(begun + instant(round, each, length));
+            let (from, surgeon) = stopped(&mut started);
+            spin_until(from + instant(round, each, length));
             let aim = match (task, round % 2) {
                 (Task::Worker, _) => Aim::Surgeon,
                 (_, 0) => Aim::Command,
