@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::mem;
 
 use crate::ids::{Fd, Pid};
-use crate::method::{
-    self, Conduct, Item, ItemOutcome, Job, Method, Obstacle, Operation, Verdict, Waited,
-};
+use crate::method::{self, Conduct, Item, ItemOutcome, Job, Method, Obstacle, Operation, Verdict, Waited};
 use crate::net::SocketInfo;
 use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;

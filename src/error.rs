@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use crate::ids::{RemoteAddr, Tid};
+use crate::ids::{Pid, RemoteAddr, Tid};
 use crate::proc::{ProcError, Seccomp};
 use crate::trace::refusal::Refusal;
 
@@ -101,6 +101,17 @@ pub enum AttachError {
     /// No thread that uses the descriptor table looked at could be used.
     #[error("no thread that shares the descriptor table looked at can make the call")]
     OtherTable,
+    /// Another process with the same descriptor table could not be stopped.
+    #[error("process {pid} shares its descriptors and would have to be stopped as well, but: {error}")]
+    Sharer {
+        /// That process.
+        pid: Pid,
+        /// What went wrong with it.
+        error: Box<AttachError>,
+    },
+    /// The processes that might share the descriptors could not be looked at.
+    #[error("fdclose failed internally: nobody looked for processes that share the descriptors")]
+    NobodyLooked,
     /// A signal asked fdclose to end.
     #[error("fdclose was asked to end before it was this descriptor's turn")]
     Interrupted,
@@ -147,6 +158,7 @@ impl AttachError {
             Self::Trace(TraceError::Stuck { .. }) => {
                 Some("the file system below it does not answer: look at its server or mount".into())
             }
+            Self::Sharer { error, .. } => error.hint(),
             Self::OtherTable => Some("try again".into()),
             Self::Dispatched => Some("try again when a thread of it waits in a call of its own".into()),
             Self::AllInRseq => Some("try again: such sequences last nanoseconds".into()),

@@ -42,6 +42,7 @@
 //!    would show the stop as EINTR is made to go on. If one waits on the very socket (`method/waits.rs`), and nobody
 //!    else holds that ([`proc::Holders`]), the group is resumed, the socket shut down, and stopped again when the thread
 //!    has left its call (`method/wake.rs`).
+//!    Other processes that share the descriptor table are found (`method/sharers.rs`) and stopped first.
 //! 3. One thread that uses the descriptor table in question is taken out, best one that waits in a call, never one
 //!    inside a restartable sequence ([`inject::rseq`]). An [`inject::Site`] is a call instruction found in the target;
 //!    none is ever written. A lifeline is laid below the thread's stack, by which it gets its own state back if

@@ -4,7 +4,7 @@ mod common;
 
 use std::env;
 
-use common::{Before, Victim, evidence, fdclose, outcome};
+use common::{Before, Victim, evidence, fdclose, outcome, wait_until};
 
 #[test]
 fn a_threads_own_table_is_not_taken_for_the_processes() {
@@ -51,11 +51,22 @@ fn attempts() -> usize {
 
 #[test]
 fn no_wrong_file_is_ever_closed_among_eight_racing_threads() {
-    let mut victim = Victim::spawn("racer", &[]);
+    race(Victim::spawn("racer", &[]), attempts());
+}
+
+#[test]
+fn no_wrong_file_is_ever_closed_while_another_process_gives_the_numbers_away() {
+    let victim = Victim::spawn("tables", &["racing"]);
+    let child = victim.value("child");
+    race(victim, attempts() / 2);
+    wait_until("the end of the sharer", || evidence::status(child, child).is_none());
+}
+
+fn race(mut victim: Victim, attempts: usize) {
     let range = format!("{}-{}", victim.value::<String>("first"), victim.value::<String>("last"));
     let arguments = ["--pid", &victim.pid_arg(), "--fd", &range, "--kind", "unix", "--yes", "--json"];
     let (mut done, mut changed, mut tried) = (0_usize, 0_usize, 0_usize);
-    while tried < attempts() {
+    while tried < attempts {
         let run = fdclose(&arguments);
         match run.status {
             // None of the numbers was a socket at that moment.

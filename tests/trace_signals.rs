@@ -89,7 +89,7 @@ fn no_visit_loses_a_signal() {
             while !untraced() && !sender.is_finished() {
                 thread::yield_now();
             }
-            on_tracer_thread(|_| visit(tid, cycle % 5)).is_ok_and(|visit| visit.is_ok())
+            on_tracer_thread(|_| visit(tid, cycle % 5), || ()).is_ok_and(|visit| visit.is_ok())
         });
         over.store(true, Ordering::Relaxed);
         assert!(orderly, "a visit failed");

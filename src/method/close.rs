@@ -3,6 +3,7 @@
 //! All threads stop, so nothing can change between the look and the act; each descriptor is looked at again, and
 //! closed only if it still refers to what was selected. Between two slices of a long batch the target runs.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::batch::{Batch, SHORTEST_CHAIN};
 use super::pace::Pace;
+use super::sharers::{Look, Sharers};
 use super::surgeon::{Candidate, Surgeon};
 use super::waits::{Manner, Waiter, Waits};
 use super::wake::Wake;
@@ -18,7 +20,7 @@ use crate::error::{AttachError, TraceError};
 use crate::inject::deathpoint::{self, Place};
 use crate::inject::restart;
 use crate::net::Copies;
-use crate::proc::{Process, Procfs};
+use crate::proc::{ProcError, Process, Procfs};
 use crate::trace::refusal::Refusal;
 use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
 use crate::watchdog;
@@ -67,9 +69,13 @@ fn look_at_what_is_left(job: &Job<'_>, loss: &Lost) -> Operation {
 fn close_here(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     let items = job.items;
     let _watched = watchdog::over(job.process.pid());
-    let surgery = |roll: &Roll| {
+    let (found, looked) = mpsc::channel();
+    // Nobody waits for what is found when the surgery has come to an early end. The sender goes with the closure, so that
+    // a panic in there is not waited for.
+    let meanwhile = move || drop(found.send(Look::at_all(procfs, job.process.pid(), job.table)));
+    let surgery = move |roll: &Roll| {
         let mut operation = Operation::new(items.len());
-        if let Err(error) = operate(&mut operation, procfs, job, roll, conduct) {
+        if let Err(error) = operate(&mut operation, procfs, job, (roll, &looked), conduct) {
             operation.fail(error);
         }
         // What could not be put back because it has ended needs no putting back.
@@ -82,7 +88,7 @@ fn close_here(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
         }
         operation
     };
-    match on_tracer_thread(surgery) {
+    match on_tracer_thread(surgery, meanwhile) {
         Ok(Ok(operation)) => operation,
         // A panic: the guards have put the target back on the way out as well as they could.
         Ok(Err(_)) => lost(items, "fdclose failed internally: this is a bug in fdclose"),
@@ -101,7 +107,7 @@ fn operate(
     operation: &mut Operation,
     procfs: &Procfs,
     job: &Job<'_>,
-    roll: &Roll,
+    (roll, looked): (&Roll, &mpsc::Receiver<Result<Look, ProcError>>),
     conduct: Conduct,
 ) -> Result<(), AttachError> {
     let Job { process, table, items, .. } = *job;
@@ -115,6 +121,8 @@ fn operate(
     let chains = items.len() >= SHORTEST_CHAIN;
     let candidate = Candidate::choose(process, table, &mut group, chains)?;
     let copies = if chains { copies_of(process, items.len()) } else { None };
+    let look = looked.recv().map_err(|_| AttachError::NobodyLooked)??;
+    let mut sharers = Sharers::seize(procfs, roll, conduct, (process.pid(), table), look)?;
     let mut pace = Pace::new(conduct.max_pause);
     let (mut waits, mut wake) = (Waits::default(), Wake::new(procfs, *job, conduct.timeout));
     let mut next = 0;
@@ -128,16 +136,19 @@ fn operate(
         let mut batch = Batch::prepare(copies.as_ref(), following_items);
         let deadline = Deadline::after(conduct.timeout);
         waits.begin();
+        sharers.stop(deadline)?;
         let mut stopped = group
             .stop(process, conduct.max_pause, deadline, &mut |thread| waits.see(thread))
             .map_err(explain)?;
+        sharers.stop_new(deadline)?;
         operation.threads = operation.threads.max(stopped.threads().len());
         operation.stops += 1;
         deathpoint::reach(Place::Stopped);
-        let since = stopped.since();
+        let since = sharers.since().map_or(stopped.since(), |since| since.min(stopped.since()));
         batch.notice(&waits, &candidate);
         if wake.is_due(batch.waiters()) && !stopped.is_group_stopped() {
             group = stopped.resume()?;
+            sharers.resume()?;
             operation.count_pause(since.elapsed());
             let waiters = batch.into_waiters();
             wake.wake(&waiters, &candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
@@ -153,11 +164,12 @@ fn operate(
             result = slice(operation, &mut next, &batch, &mut stopped, &candidate, &wake, conduct);
         }
         if result.is_err() || next == items.len() {
-            let detached = stopped.detach();
+            let detached = stopped.detach().and(sharers.detach());
             operation.count_pause(since.elapsed());
             return result.and(detached.map_err(AttachError::from));
         }
         group = stopped.resume()?;
+        sharers.resume()?;
         let pause = since.elapsed();
         operation.count_pause(pause);
         pace.took(next - before, pause);
@@ -249,7 +261,7 @@ fn end_waits(
 }
 
 /// Puts the reason to a bare EPERM.
-fn explain(error: AttachError, procfs: &Procfs, process: &Process) -> AttachError {
+pub(super) fn explain(error: AttachError, procfs: &Procfs, process: &Process) -> AttachError {
     match error {
         AttachError::Seize { tid, errno: nix::errno::Errno::EPERM } => {
             Refusal::diagnose(procfs, process, tid).map_or(AttachError::Gone, AttachError::Refused)

@@ -6,6 +6,7 @@ pub mod close;
 mod destroy;
 mod kill;
 mod pace;
+mod sharers;
 mod shutdown;
 mod surgeon;
 mod waits;

@@ -146,6 +146,16 @@ impl Procfs {
         }
     }
 
+    /// The number given last to a process or thread of this pid namespace: they are given in ascending order, and start
+    /// anew at some maximum. (clone3(2) with `set_tid`, for who may restore checkpoints, does not count.) From `loadavg`
+    /// (proc_loadavg(5)); `None` if it does not tell.
+    #[must_use]
+    pub fn newest_pid(&self) -> Option<i32> {
+        let text = std::fs::read(self.root.join("loadavg")).ok()?;
+        let last = text.trim_ascii_end().rsplit(|byte| *byte == b' ').next()?;
+        str::from_utf8(last).ok()?.parse().ok()
+    }
+
     fn is_host(&self) -> bool {
         &*self.root == Path::new(HOST)
     }

@@ -44,11 +44,15 @@ pub fn prepare_process() -> io::Result<()> {
 const REAP_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `surgery` on a thread made for it. When that thread ends, however it ends, the kernel detaches whatever it
-/// still traces (`exit_ptrace`): also threads that can't be detached because they never stopped.
+/// still traces (`exit_ptrace`): also threads that can't be detached because they never stopped. `meanwhile` runs beside
+/// it, on the calling thread.
 ///
 /// # Errors
 /// The payload of a panic inside `surgery`, or the reason no thread could be started.
-pub fn on_tracer_thread<T: Send>(surgery: impl FnOnce(&Roll) -> T + Send) -> io::Result<thread::Result<T>> {
+pub fn on_tracer_thread<T: Send>(
+    surgery: impl FnOnce(&Roll) -> T + Send,
+    meanwhile: impl FnOnce(),
+) -> io::Result<thread::Result<T>> {
     let roll = Roll::default();
     let (done, ended) = mpsc::channel();
     thread::scope(|scope| {
@@ -61,6 +65,7 @@ pub fn on_tracer_thread<T: Send>(surgery: impl FnOnce(&Roll) -> T + Send) -> io:
             let _ = sys::block_sigchld();
             surgery(&for_tracer)
         })?;
+        meanwhile();
         while ended.recv_timeout(REAP_EVERY) == Err(RecvTimeoutError::Timeout) {
             roll.reap();
         }

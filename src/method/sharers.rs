@@ -1,0 +1,160 @@
+//! Other processes with the very same descriptor table (clone(2) with CLONE_FILES and without CLONE_THREAD).
+//!
+//! One of them could give a number to another file between the look at a descriptor and its close. So they are stopped,
+//! too. Nothing but a comparison with each process there is (kcmp(2)) finds them all: neither the parent nor the
+//! program has to be the same. That takes 1.4 us a process (Linux 6.18), and is done beside what else has to be done
+//! before the stop, while the target runs.
+
+use std::time::Instant;
+
+use super::Conduct;
+use super::close::explain;
+use crate::error::{AttachError, TraceError};
+use crate::ids::{Pid, Tid};
+use crate::inject::restart;
+use crate::proc::{ProcError, Process, Procfs};
+use crate::trace::{Deadline, Roll, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table};
+
+/// Up to so many numbers that were given since the last look are asked about one by one; above, all processes are.
+const MOST_NEW: i32 = 1024;
+
+/// Which processes share a descriptor table, and when that was found out.
+#[derive(Debug)]
+pub(super) struct Look {
+    found: Vec<Pid>,
+    /// The number given last before.
+    newest: Option<i32>,
+}
+
+impl Look {
+    /// Asks about every process but `own`, whose table is `table`'s.
+    pub(super) fn at_all(procfs: &Procfs, own: Pid, table: Tid) -> Result<Self, ProcError> {
+        // Before the look: what is made meanwhile counts as new.
+        let newest = procfs.newest_pid();
+        let mut found = procfs.pids()?;
+        found.retain(|pid| *pid != own && shares(*pid, table));
+        Ok(Self { found, newest })
+    }
+
+    /// The processes made since, and this new look.
+    fn again(&self, procfs: &Procfs, own: Pid, table: Tid) -> Result<Self, ProcError> {
+        match (self.newest, procfs.newest_pid()) {
+            (Some(before), Some(now)) if (before..=before.saturating_add(MOST_NEW)).contains(&now) => {
+                let new =
+                    (before + 1..=now).filter_map(Pid::new).filter(|pid| *pid != own && shares(*pid, table));
+                // Threads are numbered with the processes; theirs is the table of their process.
+                let found = new.filter(|pid| procfs.open(*pid).is_ok()).collect();
+                Ok(Self { found, newest: Some(now) })
+            }
+            // They went round, were many, or are not told.
+            _ => Self::at_all(procfs, own, table),
+        }
+    }
+}
+
+/// What can't be compared, as it belongs to others or the kernel knows no kcmp, counts as a stranger.
+fn shares(pid: Pid, table: Tid) -> bool {
+    same_descriptor_table(table, pid.leader()).unwrap_or(false)
+}
+
+/// The sharers of a target's table, traced.
+#[derive(Debug)]
+pub(super) struct Sharers<'a> {
+    procfs: &'a Procfs,
+    roll: &'a Roll,
+    conduct: Conduct,
+    target: Pid,
+    table: Tid,
+    look: Look,
+    running: Vec<(Process, SeizedGroup)>,
+    stopped: Vec<(Process, StoppedGroup)>,
+}
+
+impl<'a> Sharers<'a> {
+    /// Attaches to those that `look` has found; stops none.
+    pub(super) fn seize(
+        procfs: &'a Procfs,
+        roll: &'a Roll,
+        conduct: Conduct,
+        (target, table): (Pid, Tid),
+        look: Look,
+    ) -> Result<Self, AttachError> {
+        let look_found = look.found.clone();
+        let (running, stopped) = (Vec::new(), Vec::new());
+        let mut sharers = Self { procfs, roll, conduct, target, table, look, running, stopped };
+        sharers.seize_all(&look_found)?;
+        Ok(sharers)
+    }
+
+    fn seize_all(&mut self, pids: &[Pid]) -> Result<(), AttachError> {
+        for pid in pids {
+            let known = self.running.iter().map(|(process, _)| process);
+            let known = known.chain(self.stopped.iter().map(|(process, _)| process));
+            if known.into_iter().any(|process| process.pid() == *pid) {
+                continue;
+            }
+            match self.seize_one(*pid) {
+                Ok(found) => self.running.extend(found),
+                Err(error) if error.is_gone() => {}
+                Err(error) => return Err(AttachError::Sharer { pid: *pid, error: Box::new(error) }),
+            }
+        }
+        Ok(())
+    }
+
+    fn seize_one(&self, pid: Pid) -> Result<Option<(Process, SeizedGroup)>, AttachError> {
+        let process = self.procfs.open(pid)?;
+        let group = SeizedGroup::seize(&process, self.roll, Deadline::after(self.conduct.timeout))
+            .map_err(|error| explain(error, self.procfs, &process))?;
+        // From here on the number is held. It may have come to mean another process before.
+        Ok(shares(pid, self.table).then_some((process, group)))
+    }
+
+    /// Stops all of them. To be done before the target is stopped, and [`Self::stop_new`] after.
+    pub(super) fn stop(&mut self, deadline: Deadline) -> Result<(), AttachError> {
+        for (process, group) in std::mem::take(&mut self.running) {
+            let mut hide = |thread: &mut Stopped| restart::hide_interruption(thread).map(drop);
+            let stopped = group.stop(&process, self.conduct.max_pause, deadline, &mut hide);
+            match stopped {
+                Ok(group) => self.stopped.push((process, group)),
+                Err(error) if error.is_gone() => {}
+                Err(error) => {
+                    return Err(AttachError::Sharer { pid: process.pid(), error: Box::new(error) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds and stops those made since the last look. As everybody else who could make one is stopped, there is an end.
+    pub(super) fn stop_new(&mut self, deadline: Deadline) -> Result<(), AttachError> {
+        loop {
+            let look = self.look.again(self.procfs, self.target, self.table)?;
+            let found = look.found.clone();
+            self.look = look;
+            self.seize_all(&found)?;
+            if self.running.is_empty() {
+                return Ok(());
+            }
+            self.stop(deadline)?;
+        }
+    }
+
+    /// Since when the first of them has been asked to stop.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.stopped.iter().map(|(_, group)| group.since()).min()
+    }
+
+    /// Lets them run on, still traced.
+    pub(super) fn resume(&mut self) -> Result<(), TraceError> {
+        for (process, group) in std::mem::take(&mut self.stopped) {
+            self.running.push((process, group.resume()?));
+        }
+        Ok(())
+    }
+
+    /// Ends the tracing of all of them; the first error, after all have been tried.
+    pub(super) fn detach(self) -> Result<(), TraceError> {
+        self.stopped.into_iter().map(|(_, group)| group.detach()).fold(Ok(()), Result::and)
+    }
+}
