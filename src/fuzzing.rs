@@ -7,3 +7,9 @@ pub use crate::inject::fuzzing::{code, frames, stacks};
 pub use crate::net::fuzzing::{datagram, table};
 pub use crate::proc::fuzzing::{auxv, descriptor, entries, thread};
 pub use crate::trace::fuzzing::wait_status;
+
+/// A report on a file, for reports with other names in them.
+#[must_use]
+pub fn file_target() -> crate::report::TargetReport {
+    crate::report::sample::file_target()
+}

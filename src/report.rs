@@ -325,7 +325,8 @@ impl ListReport {
 }
 
 mod keepalive;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(clippy::unwrap_used, dead_code, reason = "for tests first of all"))]
 pub(crate) mod sample;
 
 pub use keepalive::{KeepaliveReport, KeepaliveTarget};

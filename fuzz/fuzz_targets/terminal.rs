@@ -1,11 +1,11 @@
 //! What targets name themselves and their files, on its way to a terminal or into a document.
 #![no_main]
 
-use fdclose::ids::{Fd, Pid};
-use fdclose::kind::Kind;
+use fdclose::fuzzing;
+use fdclose::method::Method;
 use fdclose::output::sanitize::{bounded, columns, keep_end, keep_start, printable};
 use fdclose::output::{Layout, failures, json, result, style::Palette, wrap};
-use fdclose::report::{ActionReport, ConnectionFate, HolderReport, Outcome, TargetReport, Text};
+use fdclose::report::{ActionReport, HolderReport, Outcome, TargetReport, Text};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -52,28 +52,19 @@ fn is_one_line(text: &str) -> bool {
 
 /// Whole reports: one target as a sentence, two as a table, and both as documents.
 fn shown(bytes: &[u8], width: usize) {
-    let Some((pid, fd)) = Pid::new(1234).zip(Fd::new(5)) else { return };
     let (comm, name) = bytes.split_at(bytes.len().min(15));
+    let sample = fuzzing::file_target();
     let target = TargetReport {
-        pid,
         comm: Text::from(comm),
-        fd,
-        inode: None,
-        kind: Kind::File,
         name: Text::from(name),
-        deleted: bytes.len() % 2 == 0,
-        state: None,
-        local: None,
-        peer: None,
-        outcome: if width % 2 == 0 { Outcome::Done } else { Outcome::Failed },
-        fd_freed: true,
-        connection: ConnectionFate::Remains,
-        holders: vec![HolderReport { pid, comm: Text::from(name), fd }],
+        deleted: bytes.len().is_multiple_of(2),
+        outcome: if width.is_multiple_of(2) { Outcome::Done } else { Outcome::Failed },
+        holders: vec![HolderReport { pid: sample.pid, comm: Text::from(name), fd: sample.fd }],
         error: Some("an error".to_owned()),
-        hint: None,
+        ..sample
     };
     for count in 1..=2 {
-        let report = ActionReport::close(false, vec![target.clone(); count], Vec::new());
+        let report = ActionReport::new(Method::Close, false, vec![target.clone(); count], Vec::new());
         for width in [None, Some(width)] {
             let layout = Layout { width, palette: Palette::new(false) };
             let mut out = Vec::new();
