@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
 use crate::net::{Copies, Diag, NetError, Protocols, SocketInfo, SocketTable, TcpState};
-use crate::proc::{FdIdentity, FdTarget, ProcError, Process, Procfs};
+use crate::proc::{FdDir, FdIdentity, FdTarget, ProcError, Process, Procfs};
 use crate::select::{self, SocketFacts, Verdict};
 use crate::selectors::Selectors;
 use crate::watchdog;
+
+mod bulk;
 
 /// A process with matches.
 #[derive(Debug)]
@@ -115,15 +117,15 @@ pub enum SurveyError {
 /// Only if /proc itself can't be read; what concerns one process is in [`Survey::unreadable`].
 pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<Survey, SurveyError> {
     let mut survey = Survey::default();
+    let mut tables = Tables { wanted: bulk::Wanted::of(selectors, detail), ..Tables::default() };
     let named = !selectors.pids.is_empty();
     let mut pids = if named { selectors.pids.clone() } else { procfs.pids()? };
     pids.sort_unstable();
     pids.dedup();
-    let mut tables = Tables::default();
     for pid in pids {
         let _watched = watchdog::over(pid);
         let opened = if named { procfs.open(pid) } else { procfs.open_listed(pid) };
-        let looked = opened.and_then(|process| look_into(process, selectors, detail));
+        let looked = opened.and_then(|process| look_into(process, selectors, detail, &mut tables));
         match looked {
             Ok(Some(found)) => survey.add(found, selectors, detail, &mut tables),
             Ok(None) => {}
@@ -142,32 +144,20 @@ struct Found {
     matches: Vec<(Fd, FdIdentity, Verdict)>,
 }
 
-fn look_into(process: Process, selectors: &Selectors, detail: Detail) -> Result<Option<Found>, ProcError> {
+fn look_into(
+    process: Process,
+    selectors: &Selectors,
+    detail: Detail,
+    tables: &mut Tables,
+) -> Result<Option<Found>, ProcError> {
     // A kernel thread or a zombie has a name but no descriptors; a name may be asked for.
     let comm = if selectors.comms.is_empty() { None } else { Some(process.comm()?) };
     if !select::by_process(selectors, process.pid(), comm.as_deref().unwrap_or_default()) {
         return Ok(None);
     }
     let dir = process.fd_dir_of_process()?;
-    let mut matches = Vec::new();
-    for fd in dir.list()? {
-        watchdog::beat();
-        if !select::by_number(selectors, fd) {
-            continue;
-        }
-        // The descriptor may be closed since it was listed.
-        let Some(target) = dir.read(fd)? else { continue };
-        match select::by_descriptor(selectors, fd, &target) {
-            Verdict::No => {}
-            verdict => {
-                let identity = match detail {
-                    Detail::Ends => dir.identity_of(fd, target)?,
-                    Detail::All => Some(FdIdentity::by_name(target)),
-                };
-                matches.extend(identity.map(|identity| (fd, identity, verdict)));
-            }
-        }
-    }
+    let wanted = |fd| select::by_number(selectors, fd);
+    let mut matches = bulk::look(&process, &dir, wanted, |fd| identify(&dir, selectors, detail, fd), tables)?;
     if matches.is_empty() {
         return Ok(None);
     }
@@ -182,6 +172,27 @@ fn look_into(process: Process, selectors: &Selectors, detail: Detail) -> Result<
     Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches }))
 }
 
+/// What one descriptor is, if it is selected or may be.
+fn identify(
+    dir: &FdDir,
+    selectors: &Selectors,
+    detail: Detail,
+    fd: Fd,
+) -> Result<Option<(Fd, FdIdentity, Verdict)>, ProcError> {
+    watchdog::beat();
+    // The descriptor may be closed since it was listed.
+    let Some(target) = dir.read(fd)? else { return Ok(None) };
+    let verdict = select::by_descriptor(selectors, fd, &target);
+    if verdict == Verdict::No {
+        return Ok(None);
+    }
+    let identity = match detail {
+        Detail::Ends => dir.identity_of(fd, target)?,
+        Detail::All => Some(FdIdentity::by_name(target)),
+    };
+    Ok(identity.map(|identity| (fd, identity, verdict)))
+}
+
 impl Survey {
     fn add(&mut self, found: Found, selectors: &Selectors, detail: Detail, tables: &mut Tables) {
         let Found { subject, matches } = found;
@@ -191,24 +202,24 @@ impl Survey {
             Detail::Ends if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject, &sockets, tables),
             _ => HashMap::new(),
         };
-        let rest = |known: &HashMap<Inode, SocketInfo>| -> Vec<(Fd, Inode)> {
-            sockets.iter().copied().filter(|(_, inode)| !known.contains_key(inode)).collect()
-        };
-        let unknown: Vec<Inode> = rest(&known).into_iter().map(|(_, inode)| inode).collect();
-        if let Some(table) = tables.with(&subject, &unknown) {
-            known.extend(unknown.iter().filter_map(|inode| Some((*inode, table.get(*inode)?.clone()))));
-        }
+        let unknown: Vec<(Fd, Inode)> =
+            sockets.into_iter().filter(|(_, inode)| !known.contains_key(inode)).collect();
+        let mut table = tables.with(&subject, &unknown);
         if detail == Detail::All {
             // A socket that is in no table, such as one that `ss --kill` has ended, still tells of itself.
-            let mut nowhere = rest(&known);
-            nowhere.truncate(ASK_ONE_BY_ONE);
+            let in_none = |(_, inode): &&(Fd, Inode)| table.is_none_or(|table| table.get(*inode).is_none());
+            let nowhere: Vec<_> = unknown.iter().filter(in_none).take(ASK_ONE_BY_ONE).copied().collect();
             known.extend(ask(&subject, &nowhere, tables));
+            table = tables.with(&subject, &unknown);
         }
+        let look_up = |inode| known.get(&inode).or_else(|| table.as_ref()?.get(inode));
         let index = self.subjects.len();
         let before = self.matches.len();
+        self.matches.reserve(matches.len());
         for (fd, identity, verdict) in matches {
-            let socket = socket_inode(&identity).and_then(|inode| known.get(&inode)).cloned();
-            if verdict == Verdict::Yes || select::by_socket(selectors, &facts(socket.as_ref())) {
+            let socket = socket_inode(&identity).and_then(look_up);
+            if verdict == Verdict::Yes || select::by_socket(selectors, &facts(socket)) {
+                let socket = socket.cloned();
                 self.matches.push(Match { subject: index, fd, identity, socket });
             }
         }
@@ -286,6 +297,7 @@ impl Diags {
 struct Tables {
     by_netns: HashMap<Option<u64>, TableSet>,
     diags: Diags,
+    wanted: bulk::Wanted,
 }
 
 #[derive(Debug)]
@@ -296,21 +308,21 @@ struct TableSet {
 
 impl Tables {
     /// A view on the tables of the namespace of `subject`, with as many protocols as it takes to know `sockets`.
-    fn with(&mut self, subject: &Subject, sockets: &[Inode]) -> Option<View<'_>> {
+    fn with(&mut self, subject: &Subject, sockets: &[(Fd, Inode)]) -> Option<View<'_>> {
         if sockets.is_empty() {
             return None;
         }
-        let read = |protocols| -> Option<SocketTable> {
-            let table: Result<SocketTable, NetError> = SocketTable::read(&subject.process, protocols);
-            table.ok()
-        };
+        let (process, wanted) = (&subject.process, &self.wanted);
         let set = match self.by_netns.entry(subject.netns) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(TableSet { tcp: read(Protocols::TCP), rest: None }),
+            Entry::Vacant(entry) => entry.insert(TableSet { tcp: wanted.read(process), rest: None }),
         };
-        let unknown = |inode: &Inode| set.tcp.as_ref().is_none_or(|table| table.get(*inode).is_none());
-        if set.rest.is_none() && sockets.iter().any(unknown) {
-            set.rest = read(Protocols { tcp: false, ..Protocols::ALL });
+        let unknown =
+            |(_, inode): &(Fd, Inode)| set.tcp.as_ref().is_none_or(|table| table.get(*inode).is_none());
+        if set.rest.is_none() && wanted.states.is_none() && sockets.iter().any(unknown) {
+            let table: Result<SocketTable, NetError> =
+                SocketTable::read(process, Protocols { tcp: false, ..Protocols::ALL });
+            set.rest = table.ok();
         }
         Some(View { set })
     }

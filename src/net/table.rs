@@ -68,6 +68,26 @@ impl SocketTable {
         Self::read_thread(process, process.living_thread()?, protocols)
     }
 
+    /// As [`SocketTable::read`], of TCP alone, and at least the sockets in `states`; `want_info`: as in
+    /// [`Diag::dump_tcp`].
+    ///
+    /// # Errors
+    /// As [`SocketTable::read`].
+    pub fn read_tcp(process: &Process, states: &[TcpState], want_info: bool) -> Result<Self, NetError> {
+        let tid = process.living_thread()?;
+        let mut table = Self::default();
+        let asked = Diag::of_thread(process, tid)
+            .map(|mut diag| diag.dump_tcp(states, want_info, |row| table.rows.push(row)));
+        if let Ok(Ok(dumped)) = asked {
+            (table.skipped, table.interrupted) = (dumped.skipped, dumped.interrupted);
+        } else {
+            table.rows.clear();
+            table.read_files(process, tid, Protocols::TCP)?;
+        }
+        table.index();
+        Ok(table)
+    }
+
     /// As [`SocketTable::read`], for the network namespace of one thread.
     ///
     /// # Errors

@@ -59,9 +59,17 @@ impl FdDir {
     /// [`ProcError::Gone`] if the thread is no more.
     pub fn list_into(&self, fds: &mut Vec<Fd>) -> Result<(), ProcError> {
         fds.clear();
+        self.each(|fd| fds.push(fd))
+    }
+
+    /// Calls `each` with every open descriptor, while the list is still being read.
+    ///
+    /// # Errors
+    /// As [`FdDir::list`].
+    pub fn each(&self, mut each: impl FnMut(Fd)) -> Result<(), ProcError> {
         // The offset stands at the end after an earlier listing.
         lseek(&self.dir, 0, Whence::SeekSet)
-            .and_then(|_| each_number(self.dir.as_fd(), |fd| fds.extend(Fd::new(fd))))
+            .and_then(|_| each_number(self.dir.as_fd(), |fd| Fd::new(fd).into_iter().for_each(&mut each)))
             .map_err(|errno| ProcError::from_errno(errno, self.path("fd")))
     }
 
