@@ -131,11 +131,24 @@ fn ask(diag: Option<&mut Diag>, tcp: &[Freed<'_>]) -> Result<Option<Remaining>, 
         }
     } else {
         let wanted: BTreeSet<Inode> = tcp.iter().filter_map(inode).collect();
-        diag.dump_tcp(TcpState::ALL, false, |socket| {
+        let states = possible_states(tcp.iter().map(|(socket, _)| socket.and_then(|socket| socket.state)));
+        diag.dump_tcp(&states, false, |socket| {
             remaining.extend(wanted.get(&socket.inode).map(|inode| (*inode, socket.state)));
         })?;
     }
     Ok(Some(remaining))
+}
+
+/// In which states sockets can be that still have a descriptor, from the states they were in. With thousands closed
+/// just now, the table is full of others: what the peers on this host wait in.
+fn possible_states(before: impl Iterator<Item = Option<TcpState>>) -> Vec<TcpState> {
+    let only_waits = |state| matches!(state, Some(TcpState::CloseWait | TcpState::LastAck));
+    if before.into_iter().all(only_waits) {
+        // After the peer's end there is nothing but one's own (RFC 9293, 3.3.2).
+        return vec![TcpState::CloseWait, TcpState::LastAck];
+    }
+    let has_descriptor = |state: &TcpState| !matches!(state, TcpState::TimeWait | TcpState::NewSynRecv);
+    TcpState::ALL.iter().copied().filter(has_descriptor).collect()
 }
 
 /// Which of the sockets there still are, by reading the whole table; `None` if it can't be read.

@@ -1,9 +1,11 @@
 //! One JSON document and a newline.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
+
+const ROOM: usize = 64 << 10;
 
 /// Writes `document` as one line.
 ///
@@ -11,9 +13,12 @@ use serde_json::ser::{Formatter, Serializer};
 ///
 /// What `out` says.
 pub fn write(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    let mut serializer = Serializer::with_formatter(&mut *out, TerminalSafe);
+    // Thousands of rows are written a few bytes at a time.
+    let mut out = BufWriter::with_capacity(ROOM, out);
+    let mut serializer = Serializer::with_formatter(&mut out, TerminalSafe);
     document.serialize(&mut serializer).map_err(io::Error::from)?;
-    out.write_all(b"\n")
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// Escapes everything that is not printable ASCII as `\uNNNN`.
