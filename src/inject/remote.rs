@@ -16,6 +16,7 @@
 //! be reported, and after the exit the queued PTRACE_EVENT_STOP comes first (`get_signal` looks at job control
 //! before it dequeues).
 
+use std::mem;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -48,6 +49,8 @@ pub struct Remote<'a> {
     site: Site,
     landmarks: &'a Landmarks,
     lifeline: Option<Lifeline>,
+    /// Whether a lifeline is still to be laid before the next call, if there can be one.
+    wants_lifeline: bool,
     saved: Registers,
     /// The thread's registers are not `saved` at the moment.
     displaced: bool,
@@ -91,6 +94,7 @@ impl<'a> Remote<'a> {
             thread: Some(thread),
             landmarks,
             lifeline,
+            wants_lifeline: false,
             tid,
             pid,
             abi,
@@ -142,6 +146,9 @@ impl<'a> Remote<'a> {
 
     /// From a stop to the syscall-entry-stop of our call.
     fn enter(&mut self, mut thread: Stopped, nr: u64, args: [u64; 6]) -> Result<Entry, TraceError> {
+        if mem::take(&mut self.wants_lifeline) {
+            self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
+        }
         let mut call = self.saved;
         call.load_call(self.abi, self.site(), nr, args);
         match &self.lifeline {
@@ -270,9 +277,10 @@ impl<'a> Remote<'a> {
         self.restore_registers()
     }
 
-    /// The thread back after [`Self::settle`], with its lifeline.
+    /// The thread back after [`Self::settle`]. Its lifeline is laid with the next call: after a chain mostly comes
+    /// another one, which brings its own.
     pub(super) fn resettle(&mut self, thread: Stopped) {
-        self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
+        self.wants_lifeline = true;
         self.thread = Some(thread);
     }
 
@@ -284,6 +292,7 @@ impl<'a> Remote<'a> {
         registers: &Registers,
     ) -> Result<Stopped, TraceError> {
         self.lifeline = Some(line);
+        self.wants_lifeline = false;
         self.displaced = true;
         match thread.set_registers(registers) {
             Ok(()) => Ok(thread),

@@ -24,6 +24,15 @@ const LONGEST_CHAIN: usize = 64;
 /// So many signals may come between the closes of one slice before it goes on one at a time.
 const MOST_INTERRUPTIONS: u32 = 10;
 
+/// When to stop within a slice. Both are the brakes for when things go slower than the last time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Nothing more is looked at: closing takes no longer than looking.
+    pub(super) looking: Instant,
+    /// Nothing more is closed.
+    pub(super) closing: Instant,
+}
+
 /// The descriptors of one slice.
 ///
 /// Of each socket a copy is taken before the stop. It is what the descriptor is compared with in the stop, which is
@@ -69,37 +78,48 @@ impl<'a> Batch<'a> {
         self.waiters
     }
 
-    /// Closes as many as fit until `end_at`, at least one; how many have had their turn.
+    /// Closes as many as fit until `limits` are reached, at least one. What has not had its turn by then has no outcome.
     pub(super) fn close(
         &self,
         surgeon: &mut Surgeon<'_>,
         outcomes: &mut [ItemOutcome],
-        end_at: Instant,
-    ) -> (usize, Result<(), TraceError>) {
+        limits: Limits,
+    ) -> Result<(), TraceError> {
         if self.items.len() < SHORTEST_CHAIN || self.copies.iter().all(Option::is_none) {
-            return self.one_by_one(surgeon, outcomes, 0, end_at);
+            return self.one_by_one(surgeon, outcomes, limits.looking);
         }
-        let (looked_at, to_close) = self.look(surgeon, outcomes, end_at);
+        let to_close = self.look(surgeon, outcomes, limits.looking);
+        for indices in to_close.chunks(LONGEST_CHAIN) {
+            self.close_some(surgeon, outcomes, indices, limits.closing)?;
+            if Instant::now() >= limits.closing {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the items `indices`, which have just been looked at, or at least one of them until `end_at`.
+    fn close_some(
+        &self,
+        surgeon: &mut Surgeon<'_>,
+        outcomes: &mut [ItemOutcome],
+        indices: &[usize],
+        end_at: Instant,
+    ) -> Result<(), TraceError> {
         // A close that may block, of a file on a network file system, has no place in a chain: it could run on long after
         // everything else has changed. A socket that has a copy can't block.
-        let (sockets, others): (Vec<usize>, Vec<usize>) =
-            to_close.into_iter().partition(|index| matches!(self.copies.get(*index), Some(Some(_))));
-        let mut left = others;
-        for sockets in sockets.chunks(LONGEST_CHAIN) {
-            match self.chain(surgeon, outcomes, sockets) {
-                Ok(open) => left.extend(open),
-                Err(error) => return (looked_at, Err(error)),
-            }
-        }
+        let (sockets, mut alone): (Vec<usize>, Vec<usize>) =
+            indices.iter().partition(|index| matches!(self.copies.get(**index), Some(Some(_))));
+        alone.extend(self.chain(surgeon, outcomes, &sockets, end_at)?);
         // What a chain left open is tried alone: it will have its own answer.
-        for index in left {
+        for index in alone {
             let Some(item) = self.items.get(index) else { continue };
-            match close_one(surgeon, item) {
-                Ok(outcome) => settle(outcomes, index, outcome),
-                Err(error) => return (looked_at, Err(error)),
+            settle(outcomes, index, close_one(surgeon, item)?);
+            if Instant::now() >= end_at {
+                break;
             }
         }
-        (looked_at, Ok(()))
+        Ok(())
     }
 
     /// Closes the items `indices` by a chain; returns those that are still open.
@@ -108,6 +128,7 @@ impl<'a> Batch<'a> {
         surgeon: &mut Surgeon<'_>,
         outcomes: &mut [ItemOutcome],
         indices: &[usize],
+        end_at: Instant,
     ) -> Result<Vec<usize>, TraceError> {
         let mut open = indices.to_vec();
         for _ in 0..MOST_INTERRUPTIONS {
@@ -116,6 +137,11 @@ impl<'a> Batch<'a> {
             }
             let fds: Vec<Fd> = open.iter().filter_map(|index| Some(self.items.get(*index)?.fd)).collect();
             let ended = surgeon.close_chain(&fds);
+            if matches!(ended, Ok(ChainEnd::Through)) {
+                // Whether all are closed is seen later, with the process running (`super::confirm`).
+                open.drain(..).for_each(|index| settle(outcomes, index, ItemOutcome::Done(None)));
+                break;
+            }
             // What the chain has done is seen, not assumed, after an error, too. With everything stopped, what is not
             // open was closed.
             open.retain(|index| match self.is_open(surgeon, *index) {
@@ -129,7 +155,7 @@ impl<'a> Batch<'a> {
                     false
                 }
             });
-            if ended? != ChainEnd::Interrupted {
+            if ended? != ChainEnd::Interrupted || Instant::now() >= end_at {
                 break;
             }
         }
@@ -147,47 +173,53 @@ impl<'a> Batch<'a> {
         Some(surgeon.is_open(item.fd))
     }
 
-    /// Looks at each in turn while time allows; how many were looked at, and which of them are to be closed.
-    fn look(
-        &self,
-        surgeon: &Surgeon<'_>,
-        outcomes: &mut [ItemOutcome],
-        end_at: Instant,
-    ) -> (usize, Vec<usize>) {
+    /// Looks at each in turn while time allows; those that are to be closed.
+    fn look(&self, surgeon: &Surgeon<'_>, outcomes: &mut [ItemOutcome], end_at: Instant) -> Vec<usize> {
         let mut to_close = Vec::with_capacity(self.items.len());
         for (index, (item, copy)) in self.items.iter().zip(&self.copies).enumerate() {
+            if !is_open_question(outcomes, index) {
+                continue;
+            }
             match surgeon.compare(item, copy.as_ref()) {
                 Ok(Comparison::Same) => to_close.push(index),
                 Ok(Comparison::Gone) => settle(outcomes, index, ItemOutcome::Gone),
                 Ok(Comparison::Changed) => settle(outcomes, index, ItemOutcome::Changed),
                 Err(error) => settle(outcomes, index, ItemOutcome::Failed(error.to_string())),
             }
-            // Closing takes no longer than looking: half of the time is for each.
             if index % 16 == 15 && Instant::now() >= end_at {
-                return (index + 1, to_close);
+                break;
             }
         }
-        (self.items.len(), to_close)
+        to_close
     }
 
     fn one_by_one(
         &self,
         surgeon: &mut Surgeon<'_>,
         outcomes: &mut [ItemOutcome],
-        from: usize,
         end_at: Instant,
-    ) -> (usize, Result<(), TraceError>) {
-        for (index, item) in self.items.iter().enumerate().skip(from) {
-            match close_one(surgeon, item) {
-                Ok(outcome) => settle(outcomes, index, outcome),
-                Err(error) => return (index, Err(error)),
+    ) -> Result<(), TraceError> {
+        for (index, item) in self.items.iter().enumerate() {
+            if !is_open_question(outcomes, index) {
+                continue;
             }
+            settle(outcomes, index, close_one(surgeon, item)?);
             if Instant::now() >= end_at {
-                return (index + 1, Ok(()));
+                break;
             }
         }
-        (self.items.len(), Ok(()))
+        Ok(())
     }
+
+    /// The copies, to be given back once the target runs.
+    pub(super) fn into_copies(self) -> impl Iterator<Item = OwnedFd> {
+        self.copies.into_iter().flatten()
+    }
+}
+
+/// Whether the item has not had its turn: one slice can settle an item and leave one before it for the next.
+fn is_open_question(outcomes: &[ItemOutcome], index: usize) -> bool {
+    outcomes.get(index) == Some(&ItemOutcome::NotTried)
 }
 
 fn settle(outcomes: &mut [ItemOutcome], index: usize, outcome: ItemOutcome) {

@@ -3,14 +3,17 @@
 //! All threads stop, so nothing can change between the look and the act; each descriptor is looked at again, and
 //! closed only if it still refers to what was selected. Between two slices of a long batch the target runs.
 
+use std::mem;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::batch::{Batch, SHORTEST_CHAIN};
-use super::pace::Pace;
+use super::batch::{Batch, Limits, SHORTEST_CHAIN};
+use super::confirm::confirm;
+use super::pace::{self, Pace};
+use super::release::{self, Release, Releasing};
 use super::sharers::{Look, Sharers};
 use super::surgeon::{Candidate, Surgeon};
 use super::waits::{Manner, Waiter, Waits};
@@ -41,14 +44,18 @@ const BREATHER: Duration = Duration::from_micros(200);
 /// More than one descriptor is closed by a process of its own, so that killing this one does not cut it off.
 #[must_use]
 pub fn close(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
+    // Where there is one thread only, as the room for them must be made there.
+    let copies =
+        || if job.items.len() >= SHORTEST_CHAIN { copies_of(job.process, job.items.len()) } else { None };
+    let close = |copies: Option<Copies>| close_here(procfs, job, copies.as_ref(), conduct);
     if job.items.len() < FEWEST_FOR_WORKER || !worker::is_possible() {
-        return close_here(procfs, job, conduct);
+        return close(copies());
     }
-    match worker::run(|| close_here(procfs, job, conduct)) {
+    match worker::run(copies, close) {
         Ok(Ok(operation)) => operation,
         Ok(Err(loss)) => look_at_what_is_left(job, &loss),
         // No process to be had: better done here than not at all.
-        Err(_) => close_here(procfs, job, conduct),
+        Err(_) => close(copies()),
     }
 }
 
@@ -66,7 +73,7 @@ fn look_at_what_is_left(job: &Job<'_>, loss: &Lost) -> Operation {
     operation
 }
 
-fn close_here(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
+fn close_here(procfs: &Procfs, job: &Job<'_>, copies: Option<&Copies>, conduct: Conduct) -> Operation {
     let items = job.items;
     let _watched = watchdog::over(job.process.pid());
     let (found, looked) = mpsc::channel();
@@ -75,7 +82,7 @@ fn close_here(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     let meanwhile = move || drop(found.send(Look::at_all(procfs, job.process.pid(), job.table)));
     let surgery = move |roll: &Roll| {
         let mut operation = Operation::new(items.len());
-        if let Err(error) = operate(&mut operation, procfs, job, (roll, &looked), conduct) {
+        if let Err(error) = operate(&mut operation, procfs, job, copies, (roll, &looked), conduct) {
             operation.fail(error);
         }
         // What could not be put back because it has ended needs no putting back.
@@ -107,6 +114,7 @@ fn operate(
     operation: &mut Operation,
     procfs: &Procfs,
     job: &Job<'_>,
+    copies: Option<&Copies>,
     (roll, looked): (&Roll, &mpsc::Receiver<Result<Look, ProcError>>),
     conduct: Conduct,
 ) -> Result<(), AttachError> {
@@ -119,10 +127,34 @@ fn operate(
         return Err(AttachError::Gone);
     }
     let chains = items.len() >= SHORTEST_CHAIN;
-    let candidate = Candidate::choose(process, table, &mut group, chains)?;
-    let copies = if chains { copies_of(process, items.len()) } else { None };
+    let mut candidate = Candidate::choose(process, table, &mut group, chains)?;
     let look = looked.recv().map_err(|_| AttachError::NobodyLooked)??;
-    let mut sharers = Sharers::seize(procfs, roll, conduct, (process.pid(), table), look)?;
+    let sharers = Sharers::seize(procfs, roll, conduct, (process.pid(), table), look)?;
+    let Some(copies) = copies else {
+        return close_all(operation, (group, sharers), &mut candidate, procfs, job, conduct, None);
+    };
+    let release = Release::default();
+    let result = thread::scope(|scope| {
+        let copying = (copies, release.start(scope));
+        close_all(operation, (group, sharers), &mut candidate, procfs, job, conduct, Some(copying))
+    });
+    let confirmed = confirm(candidate.fd_dir(), items, &mut operation.outcomes);
+    result.and(confirmed.map_err(AttachError::from))
+}
+
+/// Slice by slice, the target running in between.
+fn close_all(
+    operation: &mut Operation,
+    (mut group, mut sharers): (SeizedGroup, Sharers),
+    candidate: &mut Candidate,
+    procfs: &Procfs,
+    job: &Job<'_>,
+    conduct: Conduct,
+    copying: Option<(&Copies, Releasing<'_>)>,
+) -> Result<(), AttachError> {
+    let Job { process, items, .. } = *job;
+    let explain = |error| explain(error, procfs, process);
+    let (copies, releasing) = copying.unzip();
     let mut pace = Pace::new(conduct.max_pause);
     let (mut waits, mut wake) = (Waits::default(), Wake::new(procfs, *job, conduct.timeout));
     let mut next = 0;
@@ -132,8 +164,8 @@ fn operate(
         }
         let following_items = following(items, next, &pace);
         let watchers = candidate.watchers(following_items, |fd| wake.is_new(fd));
-        wake.wake(&watchers, &candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
-        let mut batch = Batch::prepare(copies.as_ref(), following_items);
+        wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
+        let mut batch = Batch::prepare(copies, following_items);
         let deadline = Deadline::after(conduct.timeout);
         waits.begin();
         sharers.stop(deadline)?;
@@ -145,27 +177,29 @@ fn operate(
         operation.stops += 1;
         deathpoint::reach(Place::Stopped);
         let since = sharers.since().map_or(stopped.since(), |since| since.min(stopped.since()));
-        batch.notice(&waits, &candidate);
+        batch.notice(&waits, candidate);
         if wake.is_due(batch.waiters()) && !stopped.is_group_stopped() {
             group = stopped.resume()?;
             sharers.resume()?;
             operation.count_pause(since.elapsed());
             let waiters = batch.into_waiters();
-            wake.wake(&waiters, &candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
+            wake.wake(&waiters, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
             continue;
         }
         let before = next;
-        let mut result = slice(operation, &mut next, &batch, &mut stopped, &candidate, &wake, conduct);
+        let mut result = slice(operation, &mut next, &batch, &mut stopped, candidate, &wake, conduct);
         // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.
         while result.is_ok() && next < items.len() && stopped.is_group_stopped() && !signals::end_is_wanted()
         {
-            batch = Batch::prepare(copies.as_ref(), following(items, next, &pace));
-            batch.notice(&waits, &candidate);
-            result = slice(operation, &mut next, &batch, &mut stopped, &candidate, &wake, conduct);
+            let done = mem::replace(&mut batch, Batch::prepare(copies, following(items, next, &pace)));
+            give_back(done, releasing.as_ref());
+            batch.notice(&waits, candidate);
+            result = slice(operation, &mut next, &batch, &mut stopped, candidate, &wake, conduct);
         }
         if result.is_err() || next == items.len() {
             let detached = stopped.detach().and(sharers.detach());
             operation.count_pause(since.elapsed());
+            give_back(batch, releasing.as_ref());
             return result.and(detached.map_err(AttachError::from));
         }
         group = stopped.resume()?;
@@ -174,9 +208,16 @@ fn operate(
         operation.count_pause(pause);
         pace.took(next - before, pause);
         let breather = Instant::now() + BREATHER;
-        // The connections end here, while the target runs.
-        drop(batch);
+        give_back(batch, releasing.as_ref());
         thread::sleep(breather.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// The connections end here, while the target runs.
+fn give_back(done: Batch<'_>, releasing: Option<&Releasing<'_>>) {
+    match releasing {
+        Some(releasing) => releasing.take(done.into_copies()),
+        None => drop(done),
     }
 }
 
@@ -189,16 +230,21 @@ fn following<'a>(items: &'a [Item], next: usize, pace: &Pace) -> &'a [Item] {
     rest.get(..rest.iter().take_while(alike).count()).unwrap_or(rest)
 }
 
-/// For copies of the sockets of a batch; room for them is made as far as the hard limit allows.
+/// For copies of the sockets of a batch. Room for them is made now, as far as the hard limit allows: for a process with
+/// several threads, the kernel waits 10 to 20 ms whenever its table of descriptors has to grow (`synchronize_rcu` in
+/// `expand_fdtable`, fs/file.c).
 fn copies_of(process: &Process, items: usize) -> Option<Copies> {
+    let copies = Copies::of(process)?;
+    let room = items.min(release::MOST_HELD + 2 * pace::MOST);
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let wanted = (items as u64).saturating_add(soft).min(hard);
+        let wanted = (room as u64).saturating_add(soft).min(hard);
         if wanted > soft {
             // Copies that find no room are done without.
             let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
         }
     }
-    Copies::of(process)
+    copies.make_room(room);
+    Some(copies)
 }
 
 /// One stop's worth of items: as many as fit into the longest pause allowed, at least one.
@@ -211,10 +257,12 @@ fn slice(
     wake: &Wake<'_>,
     conduct: Conduct,
 ) -> Result<(), AttachError> {
-    let end_at: Instant = stopped.since() + conduct.max_pause / 2;
+    let since = stopped.since();
+    let limits = Limits { looking: since + conduct.max_pause / 2, closing: since + conduct.max_pause };
     let mut surgeon = Surgeon::pick(stopped, wake.process(), candidate, conduct)?;
     let outcomes = operation.outcomes.get_mut(*next..).unwrap_or_default();
-    let (turns, result) = batch.close(&mut surgeon, outcomes, end_at);
+    let result = batch.close(&mut surgeon, outcomes, limits);
+    let turns = outcomes.iter().take_while(|outcome| **outcome != ItemOutcome::NotTried).count();
     for (item, outcome) in batch.items().iter().zip(outcomes.iter_mut()).take(turns) {
         // Whatever took the number since is none of ours.
         if matches!(outcome, ItemOutcome::Gone | ItemOutcome::Changed) && wake.has_woken(item.fd) {

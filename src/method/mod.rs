@@ -3,9 +3,11 @@
 mod batch;
 mod choice;
 pub mod close;
+mod confirm;
 mod destroy;
 mod kill;
 mod pace;
+mod release;
 mod sharers;
 mod shutdown;
 mod surgeon;

@@ -6,7 +6,7 @@ use std::time::Duration;
 const FIRST: usize = 64;
 
 /// More gains nothing, and needs more room below a stack and more copies of descriptors.
-const MOST: usize = 1024;
+pub(super) const MOST: usize = 1024;
 
 /// The size of the next slice, from what the last one took.
 #[derive(Debug)]

@@ -38,6 +38,8 @@ pub(super) struct Candidate {
     fd_dir: FdDir,
     /// A thread that uses this table.
     table: Tid,
+    /// Of this very process. To ask for it with each comparison would be half of the work of comparing.
+    own_pid: u32,
     /// For chains of calls.
     end_signal: Option<EndSignal>,
     landmarks: Landmarks,
@@ -75,7 +77,8 @@ impl Candidate {
         let landmarks = Landmarks::read(process, table, chains);
         let tid = waiting.unwrap_or(table);
         let end_signal = if chains { end_signal_of(process, tid) } else { None };
-        Ok(Self { tid, fd_dir: process.fd_dir(table)?, table, landmarks, end_signal, event_loops })
+        let own_pid = std::process::id();
+        Ok(Self { tid, fd_dir: process.fd_dir(table)?, table, own_pid, landmarks, end_signal, event_loops })
     }
 
     /// The event loops that wait on one of `items`, as far as they can be found in the time there is for it.
@@ -100,6 +103,11 @@ impl Candidate {
     /// Whether the item's descriptor still refers to what it did.
     pub(super) fn is_still(&self, item: &Item) -> bool {
         self.fd_dir.is(item.fd, &item.expected.target).unwrap_or(false)
+    }
+
+    /// The descriptors of the table that is operated on.
+    pub(super) fn fd_dir(&self) -> &FdDir {
+        &self.fd_dir
     }
 
     /// Whether the table looked at is the one that a call of `tid` acts on.
@@ -171,7 +179,7 @@ impl<'a> Surgeon<'a> {
 
     /// Whether `own`, a descriptor of fdclose, is the same open file as the target's `fd`.
     pub(super) fn same_file(&self, own: BorrowedFd<'_>, fd: Fd) -> Result<bool, Errno> {
-        same_file(own, self.candidate.table, fd)
+        same_file(self.candidate.own_pid, own, self.candidate.table, fd)
     }
 
     /// Closes `fds` in one go, where that can be done.

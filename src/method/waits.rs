@@ -6,7 +6,7 @@
 //! pipes, terminals and eventfds: a `recv` that had its number taken returned the other socket's data. So these calls
 //! are ended in the stop itself, with the same EBADF.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::Item;
 use crate::arch::{self, Abi, On, Registers, compat_abi, native_abi};
@@ -92,11 +92,10 @@ impl Waits {
         if self.seen.is_empty() {
             return Vec::new();
         }
-        let wanted: BTreeSet<Fd> = items.iter().map(|item| item.fd).collect();
         let mut found = Vec::new();
         for (tid, (abi, registers)) in &self.seen {
             // Which of the two it is costs a look at memory: not unless it matters.
-            let by_either = [native_abi(), compat_abi()].map(|abi| waits_of(*tid, abi, registers, &wanted));
+            let by_either = [native_abi(), compat_abi()].map(|abi| waits_of(*tid, abi, registers, items));
             if by_either.iter().all(Vec::is_empty) || !shares_table(*tid) {
                 continue;
             }
@@ -113,14 +112,19 @@ fn may_wait(abi: &'static Abi, registers: &Registers) -> bool {
     registers.interrupted(abi).is_some_and(|call| known(call.number))
 }
 
+/// Whether `fd` is one of `wanted`, which are in order. A set made of them in each stop would be a tenth of the pause.
+fn is_among(wanted: &[Item], fd: Fd) -> bool {
+    wanted.binary_search_by_key(&fd, |item| item.fd).is_ok()
+}
+
 /// On which of `wanted` the thread waits, if it calls the kernel by `abi`.
-fn waits_of(tid: Tid, abi: &Abi, registers: &Registers, wanted: &BTreeSet<Fd>) -> Vec<Waiter> {
+fn waits_of(tid: Tid, abi: &Abi, registers: &Registers, wanted: &[Item]) -> Vec<Waiter> {
     let Some(interrupted) = registers.interrupted(abi) else { return Vec::new() };
     let Some(call) = abi.waiting_call(interrupted.number) else { return Vec::new() };
     let (number, args) = (interrupted.number, interrupted.args);
     let single = |name, on, args: &[u64]| {
         let waiter = |arg: usize, for_input| {
-            let fd = descriptor(*args.get(arg)?).filter(|fd| wanted.contains(fd))?;
+            let fd = descriptor(*args.get(arg)?).filter(|fd| is_among(wanted, *fd))?;
             Some(Waiter { tid, fd, number, call: name, manner: Manner::Call, for_input })
         };
         match on {
@@ -171,7 +175,7 @@ fn descriptor(arg: u64) -> Option<Fd> {
 ///
 /// After a restart it may be no poll(2) at all, and the array anything; then an entry must look as the kernel leaves it,
 /// which has cleared what came of it.
-fn polled(tid: Tid, args: [u64; 6], wanted: &BTreeSet<Fd>, in_doubt: bool) -> Vec<(Fd, bool)> {
+fn polled(tid: Tid, args: [u64; 6], wanted: &[Item], in_doubt: bool) -> Vec<(Fd, bool)> {
     let (mut found, mut piece) = (Vec::new(), [0; PIECE * POLLFD]);
     let (mut at, mut left) = (RemoteAddr(args[0]), args[1]);
     // More than there can be descriptors is no number of them.
@@ -190,7 +194,9 @@ fn polled(tid: Tid, args: [u64; 6], wanted: &BTreeSet<Fd>, in_doubt: bool) -> Ve
             let results = rest.first_chunk().map_or(0, |results| i16::from_ne_bytes(*results));
             let is_entry = !in_doubt || (results == 0 && events & !EVENTS == 0 && events != 0);
             found.extend(
-                Fd::new(fd).filter(|fd| is_entry && wanted.contains(fd)).map(|fd| (fd, events & INPUT != 0)),
+                Fd::new(fd)
+                    .filter(|fd| is_entry && is_among(wanted, *fd))
+                    .map(|fd| (fd, events & INPUT != 0)),
             );
         }
         let Some(next) = at.checked_add((entries * POLLFD) as u64) else { break };
@@ -201,13 +207,13 @@ fn polled(tid: Tid, args: [u64; 6], wanted: &BTreeSet<Fd>, in_doubt: bool) -> Ve
 }
 
 /// Those of `wanted` in the sets of a select(2), and whether they are in one for input.
-fn selected(tid: Tid, args: [u64; 6], wanted: &BTreeSet<Fd>) -> Vec<(Fd, bool)> {
+fn selected(tid: Tid, args: [u64; 6], wanted: &[Item]) -> Vec<(Fd, bool)> {
     let sets = [args[1], args[2], args[3]].map(|at| set_at(tid, RemoteAddr(at)));
     let [reading, writing, exceptional] = sets;
     let below = |number: usize| u32::try_from(number).is_ok_and(|number| u64::from(number) < args[0]);
     wanted
         .iter()
-        .filter_map(|fd| {
+        .filter_map(|Item { fd, .. }| {
             let number = usize::try_from(fd.as_raw()).ok().filter(|number| below(*number))?;
             // The kernel's sets are made of words; on a little-endian machine these are bytes in a row.
             let is_in = |set: &[u8]| set.get(number / 8).is_some_and(|byte| byte >> (number % 8) & 1 == 1);

@@ -35,6 +35,16 @@ impl Copies {
         Some(Self { pidfd })
     }
 
+    /// Has the table of descriptors grow now, so that so many copies more fit into it. Copies that find no room later
+    /// are no worse off than without.
+    pub fn make_room(&self, copies: usize) {
+        // Standard streams, and what else is open.
+        const OTHERS: usize = 64;
+        let number = i32::try_from(copies.saturating_add(OTHERS)).unwrap_or(i32::MAX);
+        // That it could not be made, for a limit, means only that the table grows later or not at all.
+        drop(sys::duplicate_from(self.pidfd.as_fd(), number));
+    }
+
     /// A copy of descriptor `fd`, if it is the socket `inode`.
     #[must_use]
     pub fn copy(&self, fd: Fd, inode: Inode) -> Option<OwnedFd> {

@@ -20,6 +20,15 @@ pub(super) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: Fd) -> Result<OwnedFd, Errn
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
+/// Another descriptor for the same file, with the lowest free number that is not below `lowest` (F_DUPFD_CLOEXEC in
+/// fcntl(2)).
+pub(super) fn duplicate_from(fd: BorrowedFd<'_>, lowest: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain numbers in, a new descriptor out.
+    let raw = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) })?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
 /// An option whose value is an int, such as SO_DOMAIN.
 pub(super) fn int_option(socket: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i32> {
     let mut value: libc::c_int = 0;

@@ -73,13 +73,13 @@ pub fn on_tracer_thread<T: Send>(
     })
 }
 
-/// Whether descriptor `own_fd` of this process and `fd` of thread `tid` are the same open file (kcmp(2), Linux 3.5): the
+/// Whether descriptor `own_fd` of this process, whose pid is `own`, and `fd` of thread `tid` are the same open file (kcmp(2), Linux 3.5): the
 /// surest and cheapest comparison there is.
 ///
 /// # Errors
 /// EBADF if `fd` is not open; ENOSYS where the kernel can't tell; ESRCH, EPERM.
-pub fn same_file(own_fd: BorrowedFd<'_>, tid: Tid, fd: Fd) -> Result<bool, Errno> {
-    sys::same_file(own_fd, tid, fd)
+pub fn same_file(own: u32, own_fd: BorrowedFd<'_>, tid: Tid, fd: Fd) -> Result<bool, Errno> {
+    sys::same_file(own, own_fd, tid, fd)
 }
 
 /// Whether two threads share one descriptor table (kcmp(2), Linux 3.5, needs CONFIG_KCMP or its predecessor).

@@ -309,12 +309,16 @@ pub(super) fn has_shadow_stack(tid: Tid) -> bool {
 }
 
 /// Whether descriptor `own_fd` of this process and `fd` of thread `tid` are the same open file (kcmp(2), Linux 3.5).
-pub(super) fn same_file(own_fd: std::os::fd::BorrowedFd<'_>, tid: Tid, fd: Fd) -> Result<bool, Errno> {
+pub(super) fn same_file(
+    own: u32,
+    own_fd: std::os::fd::BorrowedFd<'_>,
+    tid: Tid,
+    fd: Fd,
+) -> Result<bool, Errno> {
     use std::os::fd::AsRawFd as _;
     const KCMP_FILE: libc::c_long = 0;
-    // SAFETY: plain numbers. getpid(2) can't fail.
+    // SAFETY: plain numbers.
     let answer = unsafe {
-        let own = libc::getpid();
         libc::syscall(libc::SYS_kcmp, own, tid.as_raw(), KCMP_FILE, own_fd.as_raw_fd(), fd.as_raw())
     };
     Errno::result(answer).map(|order| order == 0)

@@ -51,19 +51,23 @@ pub fn is_possible() -> bool {
     fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == expected)
 }
 
-/// Does `work` in a process of its own and returns what it returned there. Signals that mean to end this process must
+/// Does `work` in a process of its own and returns what it returned there. What `prepare` does is done there first,
+/// while it has one thread only. Signals that mean to end this process must
 /// be held back meanwhile ([`signals::Held`]); one that comes takes the worker off its work.
 ///
 /// # Errors
 /// The outer one if no process could be made, and nothing was done; the inner one if it was lost.
-pub fn run<T: Serialize + DeserializeOwned>(work: impl FnOnce() -> T) -> Result<Result<T, Lost>, Errno> {
+pub fn run<P, T: Serialize + DeserializeOwned>(
+    prepare: impl FnOnce() -> P,
+    work: impl FnOnce(P) -> T,
+) -> Result<Result<T, Lost>, Errno> {
     let (leash, leash_end) = pipe2(OFlag::O_CLOEXEC)?;
     let (result, result_end) = pipe2(OFlag::O_CLOEXEC)?;
     match watchdog::while_it_rests(sys::fork)? {
         None => {
             // Its own copies would keep the pipes open for ever.
             drop((leash_end, result));
-            let worked = catch_unwind(AssertUnwindSafe(|| be_worker(leash, result_end, work)));
+            let worked = catch_unwind(AssertUnwindSafe(|| be_worker(leash, result_end, prepare, work)));
             // The panic's message is out. What can't be told is told by the status.
             sys::exit(i32::from(!matches!(worked, Ok(Ok(())))))
         }
@@ -74,7 +78,12 @@ pub fn run<T: Serialize + DeserializeOwned>(work: impl FnOnce() -> T) -> Result<
     }
 }
 
-fn be_worker<T: Serialize>(leash: OwnedFd, result: OwnedFd, work: impl FnOnce() -> T) -> io::Result<()> {
+fn be_worker<P, T: Serialize>(
+    leash: OwnedFd,
+    result: OwnedFd,
+    prepare: impl FnOnce() -> P,
+    work: impl FnOnce(P) -> T,
+) -> io::Result<()> {
     // A child of fork(2) never leads a process group, so this can't fail.
     setsid()?;
     // Who reads the command's output is not to wait for more than the command.
@@ -82,10 +91,11 @@ fn be_worker<T: Serialize>(leash: OwnedFd, result: OwnedFd, work: impl FnOnce() 
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
     signals::end_with(leash);
+    let prepared = prepare();
     if let Some(limit) = watchdog::limit() {
         watchdog::start(limit, |_| sys::exit(HUNG))?;
     }
-    let done = work();
+    let done = work(prepared);
     let mut out = BufWriter::new(File::from(result));
     serde_json::to_writer(&mut out, &done)?;
     out.flush()
