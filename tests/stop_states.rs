@@ -4,9 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{
-    Before, Run, Victim, evidence, fdclose, fdclose_while, outcome, skip, sys, wait_until, with_lag,
-};
+use common::{Before, Run, Victim, evidence, fdclose, fdclose_while, skip, sys, wait_until, with_lag};
 
 /// No thread may be kept from running for as long, on a machine that is not busy.
 const GAP: Duration = Duration::from_millis(500);
@@ -92,25 +90,18 @@ fn a_leader_that_has_ended_is_no_obstacle() {
 }
 
 #[test]
-fn a_leader_that_ends_in_the_middle_of_a_batch_is_no_lasting_obstacle() {
+fn a_leader_that_ends_in_the_middle_of_a_batch_is_no_obstacle() {
     let mut victim = Victim::spawn("zombie_leader", &["--late", "600"]);
     let (pid, tid) = (victim.pid(), victim.value("tid"));
     let fds: Vec<i32> = victim.list("fds");
     let range = format!("{}-{}", fds[0], fds[fds.len() - 1]);
     let target = ["--pid", &victim.pid_arg(), "--fd", &range, "--kind", "eventfd", "--yes", "--json"];
-    let mut run = fdclose(&[&target[..], &["--max-pause", "1ms", "--timeout", "2s"]].concat());
-    assert!(matches!(run.status, Some(0 | 3)), "{run:#?}");
-    assert!(!run.stdout.contains("can't be stopped"), "{run:#?}");
+    // The leader ends after the first slice: the rest is closed through another thread of the same table.
+    let run = fdclose(&[&target[..], &["--max-pause", "1ms"]].concat()).exits(0);
     evidence::assert_untraced(pid);
-    let document = run.json();
-    for fd in &fds {
-        let closed = outcome(&document, *fd)["outcome"] == "done";
-        assert_eq!(closed, evidence::link_of_thread(pid, tid, *fd).is_none(), "{fd}: {run:#?}");
-    }
+    assert_eq!(run.json()["summary"]["done"], fds.len(), "{run:#?}");
+    assert!(fds.iter().all(|fd| evidence::link_of_thread(pid, tid, *fd).is_none()), "{run:#?}");
     wait_until("the leader's end", || evidence::state(pid) == 'Z');
-    run = fdclose(&target);
-    assert!(matches!(run.status, Some(0 | 1)), "{run:#?}");
-    assert!(fds.iter().all(|fd| evidence::link_of_thread(pid, tid, *fd).is_none()), "the rest");
     assert_eq!(victim.ask("check"), "open=1");
 }
 

@@ -166,6 +166,9 @@ fn close_all(
         let watchers = candidate.watchers(following_items, |fd| wake.is_new(fd));
         wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
         let mut batch = Batch::prepare(copies, following_items);
+        if items.len() >= SHORTEST_CHAIN {
+            candidate.remember_kin(&group);
+        }
         let deadline = Deadline::after(conduct.timeout);
         waits.begin();
         sharers.stop(deadline)?;
@@ -177,6 +180,7 @@ fn close_all(
         operation.stops += 1;
         deathpoint::reach(Place::Stopped);
         let since = sharers.since().map_or(stopped.since(), |since| since.min(stopped.since()));
+        candidate.move_to_living(process, stopped.threads())?;
         batch.notice(&waits, candidate);
         if wake.is_due(batch.waiters()) && !stopped.is_group_stopped() {
             group = stopped.resume()?;
@@ -257,7 +261,8 @@ fn slice(
     wake: &Wake<'_>,
     conduct: Conduct,
 ) -> Result<(), AttachError> {
-    let since = stopped.since();
+    // A process that is stopped anyway feels no pause.
+    let since = if stopped.is_group_stopped() { Instant::now() } else { stopped.since() };
     let limits = Limits { looking: since + conduct.max_pause / 2, closing: since + conduct.max_pause };
     let mut surgeon = Surgeon::pick(stopped, wake.process(), candidate, conduct)?;
     let outcomes = operation.outcomes.get_mut(*next..).unwrap_or_default();

@@ -26,6 +26,12 @@ const ASKED: usize = 8;
 /// To ask whether an event loop watches a descriptor takes the kernel 1 us, and 1 ms if it watches 10,000.
 const LOOK_AT_EVENT_LOOPS: Duration = Duration::from_millis(20);
 
+/// So many other threads of the same table are remembered during a batch, and looked for again when only so few are
+/// left, among so many, 1 us each.
+const MOST_KIN: usize = 16;
+const ENOUGH_KIN: usize = 4;
+const ASKED_FOR_KIN: usize = 64;
+
 /// The instruction pointer of threads that never leave the kernel: workers of io_uring and vhost. They share the
 /// descriptors, but can run no call (`copy_thread` gives them no user registers).
 const KERNEL_WORKER: RemoteAddr = RemoteAddr(0);
@@ -38,6 +44,8 @@ pub(super) struct Candidate {
     fd_dir: FdDir,
     /// A thread that uses this table.
     table: Tid,
+    /// Others that do, for when that one ends during a batch.
+    kin: Vec<Tid>,
     /// Of this very process. To ask for it with each comparison would be half of the work of comparing.
     own_pid: u32,
     /// For chains of calls.
@@ -77,8 +85,16 @@ impl Candidate {
         let landmarks = Landmarks::read(process, table, chains);
         let tid = waiting.unwrap_or(table);
         let end_signal = if chains { end_signal_of(process, tid) } else { None };
-        let own_pid = std::process::id();
-        Ok(Self { tid, fd_dir: process.fd_dir(table)?, table, own_pid, landmarks, end_signal, event_loops })
+        Ok(Self {
+            tid,
+            fd_dir: process.fd_dir(table)?,
+            table,
+            own_pid: std::process::id(),
+            landmarks,
+            end_signal,
+            event_loops,
+            kin: Vec::new(),
+        })
     }
 
     /// The event loops that wait on one of `items`, as far as they can be found in the time there is for it.
@@ -98,6 +114,37 @@ impl Candidate {
             }
         }
         found
+    }
+
+    /// Remembers, while the target runs, which other threads use the table: once its own thread has ended, nobody can
+    /// tell any more.
+    pub(super) fn remember_kin(&mut self, group: &SeizedGroup) {
+        let threads = group.threads().iter().map(Seized::tid);
+        self.kin.retain(|kin| threads.clone().any(|tid| tid == *kin));
+        if self.kin.len() >= ENOUGH_KIN {
+            return;
+        }
+        let is_new = |tid: &Tid| *tid != self.table && !self.kin.contains(tid);
+        // None, if the table's own thread has ended by now.
+        let more: Vec<Tid> = threads
+            .filter(is_new)
+            .take(ASKED_FOR_KIN)
+            .filter(|tid| self.shares_table(*tid))
+            .take(MOST_KIN)
+            .collect();
+        self.kin.extend(more);
+    }
+
+    /// If the thread whose table is meant has ended, goes on with another one that uses it.
+    pub(super) fn move_to_living(&mut self, process: &Process, threads: &[Stopped]) -> Result<(), ProcError> {
+        let lives = |tid: Tid| threads.iter().any(|thread| thread.tid() == tid);
+        if lives(self.table) {
+            return Ok(());
+        }
+        if let Some(heir) = self.kin.iter().copied().find(|kin| lives(*kin)) {
+            (self.fd_dir, self.table) = (process.fd_dir(heir)?, heir);
+        }
+        Ok(())
     }
 
     /// Whether the item's descriptor still refers to what it did.
