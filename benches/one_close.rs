@@ -21,8 +21,7 @@ mod support;
 
 use support::cc;
 use support::peers::{Peer, Peers};
-use support::report::{self, Measured};
-use support::stats::Samples;
+use support::report::{self, Measured, Samples};
 use support::victim::Victim;
 
 /// How many threads the victims have.

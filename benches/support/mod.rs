@@ -5,4 +5,5 @@ pub(crate) mod peers;
 pub(crate) mod report;
 pub(crate) mod stats;
 mod sys;
+pub(crate) mod timed;
 pub(crate) mod victim;

@@ -2,20 +2,15 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::poll::{PollFd, PollFlags, poll};
 
-use super::sys;
+use super::timed::timed;
 use super::victim::{Leak, Victim};
-
-/// A run that takes longer than this is ended, and the benchmark with it.
-const RUN_DEADLINE_MS: u16 = 30_000;
 
 /// Who closes the descriptor.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,7 +62,8 @@ impl Peers {
         let printed = File::create(&self.printed).context("the file for what the peers print")?;
         command.stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(printed);
         victim.take_gap()?;
-        let (wall, status) = timed(&mut command)?;
+        let run = timed(&mut command)?;
+        let (wall, status) = (run.wall, run.status);
         let pause = victim.take_gap().with_context(|| format!("after {command:?}"))?;
         if let Some(file) = victim.descriptor(&leak)? {
             bail!(
@@ -90,7 +86,7 @@ impl Peers {
         let mut command = Command::new(&self.floor);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         victim.take_gap()?;
-        let (wall, _usage_error) = timed(&mut command)?;
+        let wall = timed(&mut command)?.wall;
         thread::sleep(at_least.saturating_sub(wall));
         Ok(Run { wall, pause: victim.take_gap()? })
     }
@@ -124,23 +120,4 @@ impl Peers {
 fn gdb_version() -> Option<String> {
     let output = Command::new("gdb").arg("--version").output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
-}
-
-fn timed(command: &mut Command) -> Result<(Duration, ExitStatus)> {
-    let start = Instant::now();
-    let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-    let ended = wait_until_ended(&child);
-    if !matches!(ended, Ok(true)) {
-        child.kill().context("cannot end it")?;
-    }
-    let status = child.wait().context("cannot wait")?;
-    let wall = start.elapsed();
-    ensure!(ended?, "{command:?} did not end within {RUN_DEADLINE_MS} ms");
-    Ok((wall, status))
-}
-
-fn wait_until_ended(child: &Child) -> Result<bool> {
-    let pidfd = sys::pidfd_open(child).context("pidfd_open")?;
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    Ok(poll(&mut fds, RUN_DEADLINE_MS).context("poll")? == 1)
 }

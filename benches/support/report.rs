@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use super::stats::{Quartiles, Samples};
+use super::stats::Quartiles;
+
+/// The wall times and pauses of one peer, in the order they were measured.
+#[derive(Default)]
+pub(crate) struct Samples {
+    pub(crate) wall: Vec<Duration>,
+    pub(crate) pause: Vec<Duration>,
+}
 
 /// All that was measured on a victim of `threads` threads.
 pub(crate) struct Measured {

@@ -2,13 +2,6 @@
 
 use std::time::Duration;
 
-/// The wall times and pauses of one peer, in the order they were measured.
-#[derive(Default)]
-pub(crate) struct Samples {
-    pub(crate) wall: Vec<Duration>,
-    pub(crate) pause: Vec<Duration>,
-}
-
 /// First quartile, median and third quartile.
 #[derive(Clone, Copy)]
 pub(crate) struct Quartiles {

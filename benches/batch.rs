@@ -1,0 +1,91 @@
+//! Thousands of leaked sockets in one process: what fdclose takes to close them all, beside the process's own loop,
+//! beside a tracer that stops once for each call, and beside `ss -K`, which leaves the descriptors.
+//!
+//!     cargo bench --bench batch
+//!
+//! The victim (`benches/c/batch_victim.c`) is made anew for each run, in a network namespace of the benchmark's own, and
+//! checked afterwards: all that leaked must be closed, and nothing else. The peers take turns round by round. Wall times
+//! are from runs in which the victim's threads wait, as an idle server's do, pauses from runs in which one of them
+//! computes and watches the clock. It needs root, a C compiler and `ss`.
+//!
+//! Figures are medians, and only their ratios mean anything on another machine.
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use nix::sched::{CloneFlags, unshare};
+
+mod batch_support;
+
+use batch_support::cc;
+use batch_support::peers::{Peer, Peers};
+use batch_support::report::{self, Measured};
+use batch_support::victim::Layout;
+
+/// How many sockets the victims have, and how often each peer runs, after one run that does not count. 19,000 is the
+/// most that a limit of 20,000 descriptors leaves room for.
+const FULL: [(usize, usize); 3] = [(1_000, 21), (10_000, 11), (19_000, 7)];
+/// For `cargo test --benches`, which only asks whether the benchmark works.
+const TRIAL: [(usize, usize); 1] = [(600, 1)];
+
+fn main() -> ExitCode {
+    // cargo passes this for `cargo bench` only.
+    let is_bench = env::args().any(|argument| argument == "--bench");
+    if !is_bench && !nix::unistd::geteuid().is_root() {
+        println!("batch: skipped, it needs root");
+        return ExitCode::SUCCESS;
+    }
+    match bench(if is_bench { &FULL } else { &TRIAL }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("batch: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(sizes: &[(usize, usize)]) -> Result<()> {
+    let peers = Peers::find(cc::build("batch_victim")?, cc::build("one_stop_per_call")?);
+    enter_namespace()?;
+    println!("own loop   the victim closes them itself and takes the time of that alone");
+    println!("fdclose    {} --pid PID --state close-wait --yes --json", peers.fdclose.display());
+    println!("one stop   a bare C tracer that stops once for each call and checks nothing");
+    println!("ss -K      ends the connections and leaves the descriptors");
+    if cfg!(debug_assertions) {
+        println!("WARNING    fdclose is not optimised in this build: its figures mean nothing");
+    }
+    let mut measured = Vec::new();
+    for &(sockets, rounds) in sizes {
+        for layout in [Layout::Contiguous, Layout::EveryOther] {
+            measured.push(measure(&peers, sockets, layout, rounds)?);
+        }
+    }
+    report::print(&measured);
+    Ok(())
+}
+
+fn measure(peers: &Peers, sockets: usize, layout: Layout, rounds: usize) -> Result<Measured> {
+    let mut measured = Measured::new(sockets, layout, rounds);
+    peers.note_descriptors(sockets, layout)?;
+    // Round 0 warms the caches.
+    for round in 0..=rounds {
+        let mut turns = Peer::ALL;
+        turns.rotate_left(round % Peer::ALL.len());
+        for peer in turns {
+            let run = peers.run(peer, sockets, layout)?;
+            if round > 0 {
+                measured.add(peer, &run);
+            }
+        }
+    }
+    Ok(measured)
+}
+
+/// Goes where no other connections are: those of a busy machine would be listed, too.
+fn enter_namespace() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace (root is needed)")?;
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("cannot run ip")?;
+    ensure!(status.success(), "the loopback interface does not come up: {status}");
+    Ok(())
+}
