@@ -326,7 +326,7 @@ impl ListReport {
 
 mod keepalive;
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(fuzzing, allow(clippy::unwrap_used, dead_code, reason = "for tests first of all"))]
+#[allow(clippy::unwrap_used, dead_code, reason = "for tests, and a part of it for fuzz targets")]
 pub(crate) mod sample;
 
 pub use keepalive::{KeepaliveReport, KeepaliveTarget};
