@@ -186,8 +186,9 @@ impl<'a> Wake<'a> {
         on_stop: OnStop<'_>,
     ) -> Result<Holders, AttachError> {
         let (process, procfs) = (self.job.process, self.procfs);
+        let deadline = Deadline::after(self.timeout);
         let look = || {
-            let mut holders = procfs.holders(inodes);
+            let mut holders = procfs.holders(inodes, || deadline.remaining().is_some());
             for tid in process.threads().unwrap_or_default() {
                 if !candidate.shares_table(tid) {
                     let mut own = Holders::default();
@@ -200,7 +201,8 @@ impl<'a> Wake<'a> {
         };
         thread::scope(|scope| {
             let looking = scope.spawn(look);
-            while !looking.is_finished() {
+            // If a look hangs, the watchdog has to hear of nothing else.
+            while !looking.is_finished() && deadline.remaining().is_some() {
                 group.run_until(Deadline::after(SEE_TO_SIGNALS), on_stop)?;
             }
             // A panic there is a bug, and leaves nothing known.

@@ -36,9 +36,9 @@ pub struct Holders {
 }
 
 impl Procfs {
-    /// Looks into every process, those made meanwhile too, for descriptors to `sockets`.
+    /// Looks into every process, those made meanwhile too, for descriptors to `sockets`, as long as `go_on` says so.
     #[must_use]
-    pub fn holders(&self, sockets: &BTreeSet<Inode>) -> Holders {
+    pub fn holders(&self, sockets: &BTreeSet<Inode>, go_on: impl Fn() -> bool) -> Holders {
         let mut holders = Holders { found: Vec::new(), complete: false };
         let (mut seen, mut readable) = (BTreeSet::new(), true);
         for _ in 0..MOST_LISTINGS {
@@ -50,6 +50,9 @@ impl Procfs {
                 break;
             }
             for pid in new {
+                if !go_on() {
+                    return holders;
+                }
                 let looked = self.open_listed(pid).and_then(|process| holders.look_into(&process, sockets));
                 readable &= looked.is_ok() || !self.is_there(pid);
             }
