@@ -209,6 +209,7 @@ fn aimed(task: Task, what: &str) {
     let places: &[&str] = if task == Task::Single { &PLACES } else { &PLACES_OF_BATCH };
     let stopped = |started: &mut Started| {
         let surgeon = started.wait_until_stopped();
+        assert_eq!(surgeon == started.pid(), task == Task::Single, "who operates");
         // Taken while it is stopped: by its number, somebody else might be killed later.
         let held = sys::Pidfd::open(surgeon);
         let now = Instant::now();

@@ -32,7 +32,7 @@ pub enum Lost {
     /// A signal ended it, by number.
     #[error("the process that fdclose works in was killed by signal {0}")]
     Killed(i32),
-    /// It has ended itself, as a system call did not come back; see [`watch`].
+    /// It has ended itself, as a system call did not come back; see [`watchdog`].
     #[error("gave up: a system call about this process does not come back")]
     Hung,
     /// Whatever else: a bug.
@@ -43,7 +43,7 @@ pub enum Lost {
 /// The exit status of a worker that hangs.
 const HUNG: i32 = 3;
 
-/// Whether a worker can be made. With more than one thread, but for the one that [`watch`]es, it can't: the child would
+/// Whether a worker can be made. With more than one thread, but for the [`watchdog`]'s, it can't: the child would
 /// have copies of the locks that the others hold, and nobody to release them.
 #[must_use]
 pub fn is_possible() -> bool {
