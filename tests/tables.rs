@@ -62,10 +62,15 @@ fn no_wrong_file_is_ever_closed_while_another_process_gives_the_numbers_away() {
     wait_until("the end of the sharer", || evidence::status(child, child).is_none());
 }
 
+fn is_for_want_of_time(error: &serde_json::Value) -> bool {
+    let error = error.as_str().unwrap_or_default();
+    ["did not get to stop in time", "does not run"].iter().any(|reason| error.contains(reason))
+}
+
 fn race(mut victim: Victim, attempts: usize) {
     let range = format!("{}-{}", victim.value::<String>("first"), victim.value::<String>("last"));
     let arguments = ["--pid", &victim.pid_arg(), "--fd", &range, "--kind", "unix", "--yes", "--json"];
-    let (mut done, mut changed, mut tried) = (0_usize, 0_usize, 0_usize);
+    let (mut done, mut changed, mut unstopped, mut tried) = (0_usize, 0_usize, 0_usize, 0_usize);
     while tried < attempts {
         let run = fdclose(&arguments);
         match run.status {
@@ -82,13 +87,15 @@ fn race(mut victim: Victim, attempts: usize) {
             match target["outcome"].as_str() {
                 Some("done") => done += 1,
                 Some("changed" | "gone") => changed += 1,
+                // Eight spinning threads on a busy machine may not all get to stop within the time.
+                Some("failed") if is_for_want_of_time(&target["error"]) => unstopped += 1,
                 _ => panic!("{target:#}"),
             }
         }
     }
     evidence::assert_untraced(victim.pid());
     let fields = victim.ask_fields("check");
-    println!("{tried} attempts: {done} closed, {changed} changed; {fields:?}");
+    println!("{tried} attempts: {done} closed, {changed} changed, {unstopped} not stopped; {fields:?}");
     let taken: usize = fields["taken"].parse().expect("a number");
     assert!(taken <= done, "{taken} closes seen, {done} said");
     assert!(done > 0 && changed > 0, "the race never went both ways");
