@@ -49,8 +49,7 @@ pub struct Remote<'a> {
     site: Site,
     landmarks: &'a Landmarks,
     lifeline: Option<Lifeline>,
-    /// Whether a lifeline is still to be laid before the next call, if there can be one.
-    wants_lifeline: bool,
+    laying: Laying,
     saved: Registers,
     /// The thread's registers are not `saved` at the moment.
     displaced: bool,
@@ -62,6 +61,13 @@ pub struct Remote<'a> {
     patience: Duration,
     /// No wait for the thread is longer than this.
     limit: Duration,
+}
+
+/// When a lifeline is laid, if there can be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Laying {
+    Done,
+    BeforeNextCall,
 }
 
 /// Where the way to the syscall-entry-stop led.
@@ -94,7 +100,7 @@ impl<'a> Remote<'a> {
             thread: Some(thread),
             landmarks,
             lifeline,
-            wants_lifeline: false,
+            laying: Laying::Done,
             tid,
             pid,
             abi,
@@ -146,7 +152,7 @@ impl<'a> Remote<'a> {
 
     /// From a stop to the syscall-entry-stop of our call.
     fn enter(&mut self, mut thread: Stopped, nr: u64, args: [u64; 6]) -> Result<Entry, TraceError> {
-        if mem::take(&mut self.wants_lifeline) {
+        if mem::replace(&mut self.laying, Laying::Done) == Laying::BeforeNextCall {
             self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
         }
         let mut call = self.saved;
@@ -280,7 +286,7 @@ impl<'a> Remote<'a> {
     /// The thread back after [`Self::settle`]. Its lifeline is laid with the next call: after a chain mostly comes
     /// another one, which brings its own.
     pub(super) fn resettle(&mut self, thread: Stopped) {
-        self.wants_lifeline = true;
+        self.laying = Laying::BeforeNextCall;
         self.thread = Some(thread);
     }
 
@@ -292,7 +298,7 @@ impl<'a> Remote<'a> {
         registers: &Registers,
     ) -> Result<Stopped, TraceError> {
         self.lifeline = Some(line);
-        self.wants_lifeline = false;
+        self.laying = Laying::Done;
         self.displaced = true;
         match thread.set_registers(registers) {
             Ok(()) => Ok(thread),
