@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::batch::{Batch, Limits, SHORTEST_CHAIN};
-use super::confirm::confirm;
 use super::pace::{self, Pace};
 use super::release::{self, Release, Releasing};
 use super::sharers::{Look, Sharers};
@@ -134,12 +133,10 @@ fn operate(
         return close_all(operation, (group, sharers), &mut candidate, procfs, job, conduct, None);
     };
     let release = Release::default();
-    let result = thread::scope(|scope| {
+    thread::scope(|scope| {
         let copying = (copies, release.start(scope));
         close_all(operation, (group, sharers), &mut candidate, procfs, job, conduct, Some(copying))
-    });
-    let confirmed = confirm(candidate.fd_dir(), items, &mut operation.outcomes);
-    result.and(confirmed.map_err(AttachError::from))
+    })
 }
 
 /// Slice by slice, the target running in between.

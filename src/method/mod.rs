@@ -3,7 +3,6 @@
 mod batch;
 mod choice;
 pub mod close;
-mod confirm;
 mod destroy;
 mod kill;
 mod pace;

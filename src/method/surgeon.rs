@@ -152,11 +152,6 @@ impl Candidate {
         self.fd_dir.is(item.fd, &item.expected.target).unwrap_or(false)
     }
 
-    /// The descriptors of the table that is operated on.
-    pub(super) fn fd_dir(&self) -> &FdDir {
-        &self.fd_dir
-    }
-
     /// Whether the table looked at is the one that a call of `tid` acts on.
     pub(super) fn shares_table(&self, tid: Tid) -> bool {
         // A kernel that can't compare can't be trusted with another thread than the one looked at.
@@ -222,6 +217,11 @@ impl<'a> Surgeon<'a> {
     /// Whether `fd` is open.
     pub(super) fn is_open(&self, fd: Fd) -> Result<bool, ProcError> {
         Ok(self.candidate.fd_dir.read(fd)?.is_some())
+    }
+
+    /// How many descriptors are open, where the kernel tells.
+    pub(super) fn count(&self) -> Option<usize> {
+        self.candidate.fd_dir.count()
     }
 
     /// Whether `own`, a descriptor of fdclose, is the same open file as the target's `fd`.

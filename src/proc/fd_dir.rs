@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 use nix::unistd::{Whence, lseek};
 
 use super::dirents::each_number;
@@ -71,6 +72,14 @@ impl FdDir {
         lseek(&self.dir, 0, Whence::SeekSet)
             .and_then(|_| each_number(self.dir.as_fd(), |fd| Fd::new(fd).into_iter().for_each(&mut each)))
             .map_err(|errno| ProcError::from_errno(errno, self.path("fd")))
+    }
+
+    /// How many descriptors are open; `None` where the kernel does not tell (it does from Linux 6.2 on:
+    /// `proc_fd_getattr`, fs/proc/fd.c).
+    #[must_use]
+    pub fn count(&self) -> Option<usize> {
+        // 0 is also what older kernels say.
+        fstat(&self.dir).ok().and_then(|stat| usize::try_from(stat.st_size).ok()).filter(|count| *count > 0)
     }
 
     /// What `fd` refers to; `None` if it is not open, or the thread is no more.

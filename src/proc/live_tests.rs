@@ -144,6 +144,26 @@ fn a_closed_descriptor_is_seen_to_be() {
 }
 
 #[test]
+fn as_many_descriptors_are_counted_as_listed() {
+    let (mut cat, process) = start_cat();
+    let (dir, deadline) = (process.fd_dir_of_process().unwrap(), Instant::now() + Duration::from_secs(10));
+    // It opens and closes some until it has started.
+    loop {
+        let (Some(before), listed, after) = (dir.count(), dir.list().unwrap().len(), dir.count()) else {
+            println!("not checked: this kernel does not tell (it does from Linux 6.2 on)");
+            break;
+        };
+        if before == listed && after == Some(listed) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{before} before {listed}, {after:?} after");
+        std::thread::yield_now();
+    }
+    cat.kill().unwrap();
+    cat.wait().unwrap();
+}
+
+#[test]
 fn a_deleted_file_keeps_its_name_whatever_it_is() {
     let dir = tempfile::tempdir().unwrap();
     for name in [&b"\x1b[2J\r\n\t\x07\xff\xc3 socket:[5]"[..], b"x (deleted)", b"socket:[5]"] {
