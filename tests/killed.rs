@@ -34,8 +34,8 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// How often fdclose is killed for `task`: of either sort of test so many times, half of them in batches; and a tenth as
 /// often it is the worker.
-fn kills(task: Task) -> usize {
-    let all = env::var("FDCLOSE_TEST_KILLS").map_or(500, |text| text.parse::<usize>().expect("a number"));
+fn kills(task: Task, short: usize) -> usize {
+    let all = env::var("FDCLOSE_TEST_KILLS").map_or(short, |text| text.parse::<usize>().expect("a number"));
     match task {
         Task::Single | Task::Batch => all / 2,
         Task::Worker => all / 10,
@@ -189,7 +189,7 @@ fn spread(task: Task, what: &str) {
     let began = Instant::now();
     let mut patient = Patient::new(task);
     let length = patient.length(&[], |_| Some(Instant::now()));
-    let (mut tally, wanted) = (Tally::default(), kills(task));
+    let (mut tally, wanted) = (Tally::default(), kills(task, 500));
     let mut round = 0;
     while tally.killed < wanted {
         let started = patient.start(&[]);
@@ -220,7 +220,7 @@ fn aimed(task: Task, what: &str) {
         sys::kill(surgeon, libc::SIGCONT);
         Some((now, held))
     };
-    let each = kills(task).div_ceil(places.len());
+    let each = kills(task, 100).div_ceil(places.len());
     for place in places {
         let (mut tally, mut round, mut missed) = (Tally::default(), 0, 0);
         let variables = [("FDCLOSE_TEST_STOP_AT", *place)];
