@@ -32,7 +32,7 @@ impl Look {
         // Before the look: what is made meanwhile counts as new.
         let newest = procfs.newest_pid();
         let mut found = procfs.pids()?;
-        found.retain(|pid| *pid != own && shares(*pid, table));
+        found.retain(|pid| *pid != own && shares(procfs, *pid, table));
         Ok(Self { found, newest })
     }
 
@@ -40,8 +40,9 @@ impl Look {
     fn again(&self, procfs: &Procfs, own: Pid, table: Tid) -> Result<Self, ProcError> {
         match (self.newest, procfs.newest_pid()) {
             (Some(before), Some(now)) if (before..=before.saturating_add(MOST_NEW)).contains(&now) => {
-                let new =
-                    (before + 1..=now).filter_map(Pid::new).filter(|pid| *pid != own && shares(*pid, table));
+                let new = (before + 1..=now)
+                    .filter_map(Pid::new)
+                    .filter(|pid| *pid != own && shares(procfs, *pid, table));
                 // Threads are numbered with the processes; theirs is the table of their process.
                 let found = new.filter(|pid| procfs.open(*pid).is_ok()).collect();
                 Ok(Self { found, newest: Some(now) })
@@ -53,8 +54,14 @@ impl Look {
 }
 
 /// What can't be compared, as it belongs to others or the kernel knows no kcmp, counts as a stranger.
-fn shares(pid: Pid, table: Tid) -> bool {
-    same_descriptor_table(table, pid.leader()).unwrap_or(false)
+///
+/// Two that are ending have no table any more, which is the same for kcmp(2); nor have they descriptors then.
+fn shares(procfs: &Procfs, pid: Pid, table: Tid) -> bool {
+    let has_some = || {
+        let process = procfs.open_listed(pid)?;
+        process.fd_dir(pid.leader())?.list().map(|fds| !fds.is_empty())
+    };
+    same_descriptor_table(table, pid.leader()).unwrap_or(false) && has_some().unwrap_or(false)
 }
 
 /// The sharers of a target's table, traced.
@@ -107,7 +114,7 @@ impl<'a> Sharers<'a> {
         let group = SeizedGroup::seize(&process, self.roll, Deadline::after(self.conduct.timeout))
             .map_err(|error| explain(error, self.procfs, &process))?;
         // From here on the number is held. It may have come to mean another process before.
-        Ok(shares(pid, self.table).then_some((process, group)))
+        Ok(shares(self.procfs, pid, self.table).then_some((process, group)))
     }
 
     /// Stops all of them. To be done before the target is stopped, and [`Self::stop_new`] after.
