@@ -1,7 +1,7 @@
 //! A test in a pid namespace of its own.
 
 use std::env;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::{Need, lacks};
 
@@ -21,6 +21,10 @@ pub(crate) fn alone(test: impl FnOnce()) {
     let unshare = ["--pid", "--fork", "--kill-child", "--mount-proc"];
     let mut command = Command::new("unshare");
     command.args(unshare).arg(env::current_exe().expect("a running program has a path"));
-    let status = command.args([&name, "--exact", "--nocapture"]).env(INSIDE, "1").status();
-    assert!(status.expect("unshare starts").success(), "failed inside");
+    // What is said of a lacking need goes to stderr, past every capture.
+    command.args([&name, "--exact", "--nocapture"]).env(INSIDE, "1").stderr(Stdio::inherit());
+    let inside = command.output().expect("unshare starts");
+    // As this test's own output: the inner harness's count of tests is nobody's result.
+    print!("{}", String::from_utf8_lossy(&inside.stdout));
+    assert!(inside.status.success(), "failed inside: {}", inside.status);
 }
