@@ -238,6 +238,24 @@ fn closes_what_was_told() {
     waiting.assert_peer_told();
 }
 
+/// Its threads see the close of another process that shares the table with theirs.
+#[test]
+fn who_waits_in_a_process_that_shares_the_table_is_ended_too() {
+    for call in ["recv@unix+share+taker", "read@pipe+share+taker", "select@pipe+share+taker"] {
+        for _ in 0..RACES {
+            let mut waiting = Waiting::spawn(call, Role::Surgical);
+            let children = evidence::children(waiting.victim.pid());
+            let [sharer] = children.as_slice() else { panic!("{call}: {children:?}") };
+            let run =
+                fdclose(&["--pid", &sharer.to_string(), "--fd", &waiting.fd.to_string(), "--json"]).exits(0);
+            assert_eq!(waiting.waiter(&run.json()).1, "ebadf", "{call}");
+            assert_eq!(waiting.returned(), BAD, "{call}");
+            evidence::assert_untraced(waiting.victim.pid());
+            evidence::assert_untraced(*sharer);
+        }
+    }
+}
+
 /// Any of those that can't be looked into may hold it.
 #[test]
 fn a_socket_whose_holders_are_not_known_is_not_shut_down() {

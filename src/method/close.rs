@@ -24,7 +24,7 @@ use crate::inject::restart;
 use crate::net::Copies;
 use crate::proc::{ProcError, Process, Procfs};
 use crate::trace::refusal::Refusal;
-use crate::trace::{Deadline, Roll, SeizedGroup, StoppedGroup, on_tracer_thread, signals};
+use crate::trace::{Deadline, Roll, SeizedGroup, Stopped, StoppedGroup, on_tracer_thread, signals};
 use crate::watchdog;
 use crate::worker::{self, Lost};
 
@@ -160,42 +160,43 @@ fn close_all(
             return Err(AttachError::Interrupted);
         }
         let following_items = following(items, next, &pace);
-        let watchers = candidate.watchers(following_items, |fd| wake.is_new(fd));
-        wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
+        // A process that shares the table is another holder, and its signals would wait meanwhile.
+        if sharers.is_empty() {
+            let watchers = candidate.watchers(following_items, |fd| wake.is_new(fd));
+            wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
+        }
         let mut batch = Batch::prepare(copies, following_items);
         if items.len() >= SHORTEST_CHAIN {
             candidate.remember_kin(&group);
         }
         let deadline = Deadline::after(conduct.timeout);
         waits.begin();
-        sharers.stop(deadline)?;
-        let mut stopped = group
-            .stop(process, conduct.max_pause, deadline, &mut |thread| waits.see(thread))
-            .map_err(explain)?;
-        sharers.stop_new(deadline)?;
+        let mut see = |thread: &mut Stopped| waits.see(thread);
+        sharers.stop(deadline, &mut see)?;
+        let mut stopped = group.stop(process, conduct.max_pause, deadline, &mut see).map_err(explain)?;
+        sharers.stop_new(deadline, &mut see)?;
         operation.threads = operation.threads.max(stopped.threads().len());
         operation.stops += 1;
         deathpoint::reach(Place::Stopped);
         let since = sharers.since().map_or(stopped.since(), |since| since.min(stopped.since()));
         candidate.move_to_living(process, stopped.threads())?;
         batch.notice(&waits, candidate);
-        if wake.is_due(batch.waiters()) && !stopped.is_group_stopped() {
+        if wake.is_due(batch.waiters()) && sharers.is_empty() && !stopped.is_group_stopped() {
             group = stopped.resume()?;
-            sharers.resume()?;
             operation.count_pause(since.elapsed());
             let waiters = batch.into_waiters();
             wake.wake(&waiters, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
             continue;
         }
         let before = next;
-        let mut result = slice(operation, &mut next, &batch, &mut stopped, candidate, &wake, conduct);
+        let mut all = (&mut stopped, &mut sharers);
+        let mut result = slice(operation, &mut next, &batch, &mut all, candidate, &wake, conduct);
         // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.
-        while result.is_ok() && next < items.len() && stopped.is_group_stopped() && !signals::end_is_wanted()
-        {
+        while result.is_ok() && next < items.len() && all.0.is_group_stopped() && !signals::end_is_wanted() {
             let done = mem::replace(&mut batch, Batch::prepare(copies, following(items, next, &pace)));
             give_back(done, releasing.as_ref());
             batch.notice(&waits, candidate);
-            result = slice(operation, &mut next, &batch, &mut stopped, candidate, &wake, conduct);
+            result = slice(operation, &mut next, &batch, &mut all, candidate, &wake, conduct);
         }
         if result.is_err() || next == items.len() {
             let detached = stopped.detach().and(sharers.detach());
@@ -253,7 +254,7 @@ fn slice(
     operation: &mut Operation,
     next: &mut usize,
     batch: &Batch<'_>,
-    stopped: &mut StoppedGroup,
+    (stopped, sharers): &mut (&mut StoppedGroup, &mut Sharers<'_>),
     candidate: &Candidate,
     wake: &Wake<'_>,
     conduct: Conduct,
@@ -281,7 +282,7 @@ fn slice(
     // The thread goes back whatever happened. What went wrong first is what to tell.
     let restored = surgeon.finish(stopped);
     operation.restored &= matches!(restored, Ok(()) | Err(TraceError::Gone(_)));
-    let ended = end_waits(operation, &waiters, stopped);
+    let ended = end_waits(operation, &waiters, stopped, sharers);
     result.and(restored).and(ended).map_err(AttachError::from)
 }
 
@@ -290,9 +291,10 @@ fn end_waits(
     operation: &mut Operation,
     waiters: &[Waiter],
     stopped: &mut StoppedGroup,
+    sharers: &mut Sharers<'_>,
 ) -> Result<(), TraceError> {
     for Waiter { tid, fd, call, manner, .. } in waiters.iter().copied() {
-        let Some(thread) = stopped.thread_mut(tid) else { continue };
+        let Some(thread) = stopped.thread_mut(tid).or_else(|| sharers.thread_mut(tid)) else { continue };
         let end = match manner {
             Manner::Call | Manner::Select => match restart::end_call(thread) {
                 Ok(true) => WaitEnd::BadDescriptor,

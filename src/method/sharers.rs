@@ -11,9 +11,8 @@ use super::Conduct;
 use super::close::explain;
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Pid, Tid};
-use crate::inject::restart;
 use crate::proc::{ProcError, Process, Procfs};
-use crate::trace::{Deadline, Roll, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table};
+use crate::trace::{Deadline, OnStop, Roll, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table};
 
 /// Up to so many numbers that were given since the last look are asked about one by one; above, all processes are.
 const MOST_NEW: i32 = 1024;
@@ -117,11 +116,20 @@ impl<'a> Sharers<'a> {
         Ok(shares(self.procfs, pid, self.table).then_some((process, group)))
     }
 
+    /// Whether nobody shares the table, as far as is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.stopped.is_empty()
+    }
+
+    /// A thread of theirs, stopped.
+    pub(super) fn thread_mut(&mut self, tid: Tid) -> Option<&mut Stopped> {
+        self.stopped.iter_mut().find_map(|(_, group)| group.thread_mut(tid))
+    }
+
     /// Stops all of them. To be done before the target is stopped, and [`Self::stop_new`] after.
-    pub(super) fn stop(&mut self, deadline: Deadline) -> Result<(), AttachError> {
+    pub(super) fn stop(&mut self, deadline: Deadline, on_stop: OnStop<'_>) -> Result<(), AttachError> {
         for (process, group) in std::mem::take(&mut self.running) {
-            let mut hide = |thread: &mut Stopped| restart::hide_interruption(thread).map(drop);
-            let stopped = group.stop(&process, self.conduct.max_pause, deadline, &mut hide);
+            let stopped = group.stop(&process, self.conduct.max_pause, deadline, on_stop);
             match stopped {
                 Ok(group) => self.stopped.push((process, group)),
                 Err(error) if error.is_gone() => {}
@@ -134,7 +142,7 @@ impl<'a> Sharers<'a> {
     }
 
     /// Finds and stops those made since the last look. As everybody else who could make one is stopped, there is an end.
-    pub(super) fn stop_new(&mut self, deadline: Deadline) -> Result<(), AttachError> {
+    pub(super) fn stop_new(&mut self, deadline: Deadline, on_stop: OnStop<'_>) -> Result<(), AttachError> {
         loop {
             let look = self.look.again(self.procfs, self.target, self.table)?;
             let found = look.found.clone();
@@ -143,7 +151,7 @@ impl<'a> Sharers<'a> {
             if self.running.is_empty() {
                 return Ok(());
             }
-            self.stop(deadline)?;
+            self.stop(deadline, on_stop)?;
         }
     }
 
