@@ -182,7 +182,7 @@ fn with_outcome(
             None => (Outcome::Failed, Some("was not tried: this is a bug in fdclose".to_owned()), None),
         },
     };
-    let fd_freed = outcome == Outcome::Done && method.frees_descriptor();
+    let fd_freed = outcome == Outcome::Done && (method.frees_descriptor() || closed_by_process);
     TargetReport { outcome, fd_freed, closed_by_process, error, hint, ..target }
 }
 
@@ -191,6 +191,8 @@ fn waiter(waited: &Waited) -> WaiterReport {
         method::WaitEnd::BadDescriptor => WaitEnd::Ebadf,
         method::WaitEnd::PolledInvalid => WaitEnd::Pollnval,
         method::WaitEnd::Woken => WaitEnd::Woken,
+        method::WaitEnd::Replaced => WaitEnd::Replaced,
+        method::WaitEnd::Reset => WaitEnd::Reset,
     };
     WaiterReport { tid: waited.tid, call: waited.call.clone(), end }
 }

@@ -53,7 +53,7 @@
 //!    and puts the registers back in the next PTRACE_EVENT_STOP. Then the descriptor is read once more, for what a
 //!    call answers is not always what happened. A thread that still waits in a call on the descriptor
 //!    ([`arch::WaitingCall`]) gets EBADF from it, before its call can start anew with a number that is another file's
-//!    by then.
+//!    by then. For [`method::Method::Replace`] there are four calls instead of the one (`method/replace.rs`).
 //! 5. With more descriptors than fit into `--max-pause`, the group is resumed, left alone for a moment and stopped
 //!    again. At the end [`trace::StoppedGroup::detach`] lets every thread go, and the [`method::Operation`] tells what
 //!    became of each item, and how long the pauses were.

@@ -48,6 +48,10 @@ impl fmt::Display for Protection {
             Self::Myself => f.write_str("that is fdclose itself"),
             Self::Unfit(method, Unfit::NotASocket) => write!(f, "{} works on sockets only", method.name()),
             Self::Unfit(method, Unfit::NotInternet) => write!(f, "{} works on TCP and UDP only", method.name()),
+            Self::Unfit(method, Unfit::NotTcp) => write!(f, "{} works on TCP only", method.name()),
+            Self::Unfit(method, Unfit::Connecting) => {
+                write!(f, "it is just being connected, and {} is for what is connected", method.name())
+            }
             Self::Unfit(method, Unfit::NotAConnection) => {
                 write!(f, "it is not connected: there is nothing that {} could end", method.name())
             }

@@ -120,6 +120,10 @@ pub enum WaitEnd {
     Pollnval,
     /// The socket was shut down before, and the call told of its end.
     Woken,
+    /// It goes on with the dead socket that took the place, which tells of its end.
+    Replaced,
+    /// It failed with ECONNRESET.
+    Reset,
 }
 
 /// A thread that was waiting in a call on a descriptor.

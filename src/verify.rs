@@ -75,7 +75,7 @@ fn is_seen((socket, _): &Freed<'_>) -> bool {
 
 /// Why a connection remains, and what to do about it.
 fn hint(method: Method, target: &TargetReport) -> Option<String> {
-    if !method.frees_descriptor() {
+    if !method.lets_go() {
         return match target.state_after {
             Some(TcpState::FinWait1 | TcpState::LastAck | TcpState::Closing) => Some(
                 "the peer has not acknowledged the end yet; the kernel gives up on it after some minutes"

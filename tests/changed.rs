@@ -8,9 +8,18 @@ const ROUNDS: u32 = 150;
 
 #[test]
 fn a_number_that_keeps_changing_is_closed_only_while_it_is_the_wanted_file() {
+    keeps_changing("close");
+}
+
+#[test]
+fn a_number_that_keeps_changing_is_replaced_only_while_it_is_the_wanted_file() {
+    keeps_changing("replace");
+}
+
+fn keeps_changing(method: &str) {
     let mut victim = Victim::spawn("swapper", &[]);
     let [fd, wanted]: [String; 2] = ["fd", "wanted"].map(|key| victim.value(key));
-    let args = ["--pid", &victim.pid_arg(), "--fd", &fd, "--inode", &wanted, "--json"];
+    let args = ["--pid", &victim.pid_arg(), "--fd", &fd, "--inode", &wanted, "--method", method, "--json"];
     let (mut done, mut changed) = (0, 0);
     for _ in 0..ROUNDS {
         let run = fdclose(&args);
@@ -35,7 +44,7 @@ fn a_number_that_keeps_changing_is_closed_only_while_it_is_the_wanted_file() {
         }
         evidence::assert_untraced(victim.pid());
     }
-    // The victim's own check fails if the number was ever closed while it stood for the other file.
+    // The victim's own check fails if the number was ever closed or replaced while it stood for the other file.
     let fields = victim.ask_fields("check");
     let taken: u32 = fields["taken"].parse().expect("a number");
     assert!(taken <= done, "{taken} closes seen, {done} said");

@@ -136,6 +136,10 @@ const TABLE: &[Row] = &[
     Row { method: "close", state: State::Established, connection: "ended", state_after: None, told: None, peer: "FIN" },
     Row { method: "close", state: State::FinWait2, connection: "ended", state_after: None, told: None, peer: "FIN" },
     Row { method: "close", state: State::Listen, connection: "ended", state_after: None, told: None, peer: "" },
+    Row { method: "replace", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, EPIPE, NOTHING]), peer: "FIN" },
+    Row { method: "replace", state: State::Established, connection: "ended", state_after: None, told: Some([EOF, EPIPE, NOTHING]), peer: "FIN" },
+    Row { method: "replace", state: State::FinWait2, connection: "ended", state_after: None, told: Some([EOF, EPIPE, NOTHING]), peer: "FIN" },
+    Row { method: "replace", state: State::Listen, connection: "ended", state_after: None, told: Some([EINVAL, EPIPE, NOTHING]), peer: "" },
     Row { method: "shutdown", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, EPIPE, HANGUP]), peer: "FIN" },
     Row { method: "shutdown", state: State::Established, connection: "remains", state_after: FIN_WAIT_2, told: Some([EOF, EPIPE, HANGUP]), peer: "FIN" },
     Row { method: "shutdown", state: State::FinWait2, connection: "remains", state_after: FIN_WAIT_2, told: Some([EOF, EPIPE, HANGUP]), peer: "FIN" },
@@ -210,12 +214,14 @@ fn what_a_method_can_do_nothing_for_is_refused() {
     let unix: String = victim.value("unix_a");
     let pid = victim.pid_arg();
     let before = Before::of(victim.pid());
-    for method in ["shutdown", "destroy"] {
+    for method in ["replace", "shutdown", "destroy"] {
         let run = fdclose(&["--pid", &pid, "--fd", &pipe, "--method", method, "--force"]).exits(2);
         run.one_error().says(&["works on sockets only"]);
     }
     let run = fdclose(&["--pid", &pid, "--fd", &unix, "--method", "destroy"]).exits(2);
     run.one_error().says(&["works on TCP and UDP only"]);
+    let run = fdclose(&["--pid", &pid, "--fd", &unix, "--method", "replace"]).exits(2);
+    run.one_error().says(&["works on TCP only"]);
     before.assert_untouched();
 }
 

@@ -10,7 +10,7 @@ pub(super) static ABI: Abi = Abi {
     instruction: &[0xcd, 0x80],
     regset_len: 68,
     word: Word::Bits32,
-    calls: &Calls { close: 6 },
+    calls: &Calls { close: 6, socket: 359, shutdown: 373, dup3: 330 },
     load_call: |regs, nr, [a, b, c, d, e, f]| {
         let r = &mut regs.0;
         (r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp) = (nr, a, b, c, d, e, f);

@@ -64,6 +64,12 @@ pub enum Word {
 pub struct Calls {
     /// close(2)
     pub close: u64,
+    /// socket(2); of 32-bit code from Linux 4.3 on, before only as a part of socketcall(2)
+    pub socket: u64,
+    /// shutdown(2); likewise
+    pub shutdown: u64,
+    /// dup3(2)
+    pub dup3: u64,
 }
 
 /// Two `Abi`s are the same when they are the same table.

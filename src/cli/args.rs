@@ -197,9 +197,10 @@ struct RawConduct {
     /// That is: descriptors 0 to 2, listening sockets, pid 1, and the processes fdclose was started from.
     #[arg(long)]
     force: bool,
-    /// How to do it: close, shutdown, destroy or kill
+    /// How to do it: close, replace, shutdown, destroy or kill
     ///
-    /// close has the process itself close the descriptor. shutdown ends both directions of a socket for all
+    /// close has the process itself close the descriptor. replace puts a dead socket over it, so that the number
+    /// stays taken until the application itself closes it. shutdown ends both directions of a socket for all
     /// who hold it, and leaves the descriptor. destroy has the kernel end the connection, as ss --kill does,
     /// and leaves the descriptor. kill sends the process a signal.
     #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
@@ -266,6 +267,7 @@ struct RawOutput {
 enum RawMethod {
     #[default]
     Close,
+    Replace,
     Shutdown,
     Destroy,
     Kill,
@@ -286,6 +288,7 @@ impl From<Raw> for Cli {
                 selectors: raw.selectors.into(),
                 method: match raw.conduct.method {
                     RawMethod::Close => Method::Close,
+                    RawMethod::Replace => Method::Replace,
                     RawMethod::Shutdown => Method::Shutdown,
                     RawMethod::Destroy => Method::Destroy,
                     RawMethod::Kill => Method::Kill(raw.conduct.signal),

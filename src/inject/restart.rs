@@ -1,5 +1,7 @@
 //! Making an interrupted call whole again.
 
+use nix::errno::Errno;
+
 use super::gadget::Site;
 use crate::arch::{Abi, Registers, compat_abi, native_abi};
 use crate::error::TraceError;
@@ -20,15 +22,15 @@ pub fn hide_interruption(thread: &mut Stopped) -> Result<(&'static Abi, Register
     Ok((abi, registers))
 }
 
-/// Gives the call that the stop of `thread` interrupted the result EBADF, instead of letting it start anew; whether
-/// there was one. To be done in the stop in which its descriptor was closed: the call would look the number up again, and
-/// the file that another thread has got under it by then would be read from, or written to.
+/// Gives the call that the stop of `thread` interrupted the result `errno`, instead of letting it start anew; whether
+/// there was one. To be done in the stop in which its descriptor was closed, with EBADF: the call would look the number up
+/// again, and the file that another thread has got under it by then would be read from, or written to.
 ///
 /// # Errors
 /// [`TraceError`], `Gone` included.
-pub fn end_call(thread: &mut Stopped) -> Result<bool, TraceError> {
+pub fn end_call(thread: &mut Stopped, errno: Errno) -> Result<bool, TraceError> {
     let (abi, mut registers) = thread.abi_and_registers()?;
-    let ended = registers.end_call(abi, libc::EBADF);
+    let ended = registers.end_call(abi, errno as i32);
     if ended {
         thread.set_registers(&registers)?;
     }

@@ -1,5 +1,6 @@
 //! The descriptors of one slice: what can be done about them before the stop, and their turn within it.
 
+use std::ops::Range;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Instant;
 
@@ -7,11 +8,11 @@ use nix::errno::Errno;
 
 use super::surgeon::{Candidate, Surgeon};
 use super::waits::{Waiter, Waits};
-use super::{Item, ItemOutcome};
+use super::{Item, ItemOutcome, Job, replace};
 use crate::error::TraceError;
 use crate::ids::Fd;
 use crate::inject::{ChainEnd, fdops};
-use crate::net::Copies;
+use crate::net::{Copies, SocketInfo};
 use crate::proc::{FdTarget, ProcError};
 
 /// Fewer are closed one at a time: setting a chain up costs about as much as three stops.
@@ -33,6 +34,15 @@ pub(super) struct Limits {
     pub(super) closing: Instant,
 }
 
+/// What is done to the descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// They are closed.
+    Close,
+    /// A dead socket takes their place.
+    Replace,
+}
+
 /// The descriptors of one slice.
 ///
 /// Of each socket a copy is taken before the stop. It is what the descriptor is compared with in the stop, which is
@@ -41,13 +51,16 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     items: &'a [Item],
+    sockets: &'a [Option<&'a SocketInfo>],
     copies: Vec<Option<OwnedFd>>,
     waiters: Vec<Waiter>,
 }
 
 impl<'a> Batch<'a> {
-    /// Readies `items`. Where copies can't be had (Linux 5.6), all is done without.
-    pub(super) fn prepare(copies: Option<&Copies>, items: &'a [Item]) -> Self {
+    /// Readies those of `job` in `range`. Where copies can't be had (Linux 5.6), all is done without.
+    pub(super) fn prepare(copies: Option<&Copies>, job: &Job<'a>, range: Range<usize>) -> Self {
+        let items = job.items.get(range.clone()).unwrap_or_default();
+        let sockets = job.sockets.get(range).unwrap_or_default();
         let copy = |item: &Item| match item.expected.target {
             FdTarget::Socket(inode) => copies?.copy(item.fd, inode),
             _ => None,
@@ -55,7 +68,7 @@ impl<'a> Batch<'a> {
         // A single one is compared by its link: a copy would cost more than it saves.
         let worth_it = items.len() >= SHORTEST_CHAIN;
         let copies = items.iter().map(|item| if worth_it { copy(item) } else { None }).collect();
-        Self { items, copies, waiters: Vec::new() }
+        Self { items, sockets, copies, waiters: Vec::new() }
     }
 
     /// Notes who of those that a stop found waiting waits on one of these.
@@ -78,15 +91,24 @@ impl<'a> Batch<'a> {
         self.waiters
     }
 
-    /// Closes as many as fit until `limits` are reached, at least one. What has not had its turn by then has no outcome.
-    pub(super) fn close(
+    /// Closes or replaces as many as fit until `limits` are reached, at least one. What has not had its turn by then has
+    /// no outcome.
+    pub(super) fn act(
         &self,
+        act: Act,
         surgeon: &mut Surgeon<'_>,
         outcomes: &mut [ItemOutcome],
         limits: Limits,
     ) -> Result<(), TraceError> {
+        if act == Act::Replace {
+            let replace = |surgeon: &mut Surgeon<'_>, index: usize, item: &Item| {
+                replace::one(surgeon, item, self.sockets.get(index).copied().flatten())
+            };
+            return self.one_by_one(surgeon, outcomes, limits.looking, replace);
+        }
         if self.items.len() < SHORTEST_CHAIN || self.copies.iter().all(Option::is_none) {
-            return self.one_by_one(surgeon, outcomes, limits.looking);
+            return self
+                .one_by_one(surgeon, outcomes, limits.looking, |surgeon, _, item| close_one(surgeon, item));
         }
         let to_close = self.look(surgeon, outcomes, limits.looking);
         for indices in to_close.chunks(LONGEST_CHAIN) {
@@ -201,12 +223,13 @@ impl<'a> Batch<'a> {
         surgeon: &mut Surgeon<'_>,
         outcomes: &mut [ItemOutcome],
         end_at: Instant,
+        mut one: impl FnMut(&mut Surgeon<'_>, usize, &Item) -> Result<ItemOutcome, TraceError>,
     ) -> Result<(), TraceError> {
         for (index, item) in self.items.iter().enumerate() {
             if !is_open_question(outcomes, index) {
                 continue;
             }
-            settle(outcomes, index, close_one(surgeon, item)?);
+            settle(outcomes, index, one(surgeon, index, item)?);
             if Instant::now() >= end_at {
                 break;
             }
@@ -264,7 +287,7 @@ fn close_one(surgeon: &mut Surgeon<'_>, item: &Item) -> Result<ItemOutcome, Trac
 
 impl Surgeon<'_> {
     /// What the item's descriptor is now, in the table that the calls act on.
-    fn compare(&self, item: &Item, copy: Option<&OwnedFd>) -> Result<Comparison, ProcError> {
+    pub(super) fn compare(&self, item: &Item, copy: Option<&OwnedFd>) -> Result<Comparison, ProcError> {
         if let Some(copy) = copy {
             match self.same_file(copy.as_fd(), item.fd) {
                 Ok(true) => return Ok(Comparison::Same),

@@ -10,6 +10,8 @@ pub enum Method {
     /// The target closes the descriptor itself, by an injected close(2).
     #[default]
     Close,
+    /// A socket that is shut down is put over the descriptor, by an injected dup3(2).
+    Replace,
     /// shutdown(2) of both directions, through a copy of the descriptor.
     Shutdown,
     /// The kernel ends the connection on request (SOCK_DESTROY), as `ss --kill` does.
@@ -25,8 +27,12 @@ pub enum Unfit {
     NotASocket,
     /// It is for TCP and UDP.
     NotInternet,
+    /// It is for TCP.
+    NotTcp,
     /// It is for connections of its own network stack.
     NotAConnection,
+    /// The connection is being made: a call that makes it would start anew.
+    Connecting,
 }
 
 impl Method {
@@ -35,6 +41,7 @@ impl Method {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Close => "close",
+            Self::Replace => "replace",
             Self::Shutdown => "shutdown",
             Self::Destroy => "destroy",
             Self::Kill(_) => "kill",
@@ -46,6 +53,7 @@ impl Method {
     pub const fn past(self) -> &'static str {
         match self {
             Self::Close => "closed",
+            Self::Replace => "replaced",
             Self::Shutdown => "shut down",
             Self::Destroy => "destroyed",
             Self::Kill(_) => "killed the holders of",
@@ -57,6 +65,7 @@ impl Method {
     pub const fn conditional(self) -> &'static str {
         match self {
             Self::Close => "would close",
+            Self::Replace => "would replace",
             Self::Shutdown => "would shut down",
             Self::Destroy => "would destroy",
             Self::Kill(_) => "would kill the holders of",
@@ -68,6 +77,7 @@ impl Method {
     pub const fn imperative(self) -> &'static str {
         match self {
             Self::Close => "Close",
+            Self::Replace => "Replace",
             Self::Shutdown => "Shut down",
             Self::Destroy => "Destroy the connections of",
             Self::Kill(_) => "Kill the holders of",
@@ -78,6 +88,12 @@ impl Method {
     #[must_use]
     pub const fn frees_descriptor(self) -> bool {
         matches!(self, Self::Close | Self::Kill(_))
+    }
+
+    /// Whether the connection then ends with its last holder.
+    #[must_use]
+    pub const fn lets_go(self) -> bool {
+        matches!(self, Self::Close | Self::Replace | Self::Kill(_))
     }
 
     /// Whether it is asked about although exactly one thing was named.
@@ -94,8 +110,10 @@ impl Method {
         let is_socket = matches!(kind, Kind::Tcp | Kind::Udp | Kind::Unix | Kind::Socket);
         match self {
             Self::Close | Self::Kill(_) => Ok(()),
-            Self::Shutdown | Self::Destroy if !is_socket => Err(Unfit::NotASocket),
-            Self::Shutdown => Ok(()),
+            Self::Replace | Self::Shutdown | Self::Destroy if !is_socket => Err(Unfit::NotASocket),
+            Self::Replace if kind != Kind::Tcp => Err(Unfit::NotTcp),
+            Self::Replace if state == Some(TcpState::SynSent) => Err(Unfit::Connecting),
+            Self::Replace | Self::Shutdown => Ok(()),
             Self::Destroy if !matches!(kind, Kind::Tcp | Kind::Udp) => Err(Unfit::NotInternet),
             Self::Destroy if kind == Kind::Tcp && state == Some(TcpState::Close) => {
                 Err(Unfit::NotAConnection)

@@ -2,22 +2,26 @@
 //!
 //! All threads stop, so nothing can change between the look and the act; each descriptor is looked at again, and
 //! closed only if it still refers to what was selected. Between two slices of a long batch the target runs.
+//!
+//! `replace` goes the same way, to another call at its end; see [`super::replace`].
 
 use std::mem;
+use std::ops::Range;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::batch::{Batch, Limits, SHORTEST_CHAIN};
+use super::batch::{Act, Batch, Limits, SHORTEST_CHAIN};
 use super::pace::{self, Pace};
 use super::release::{self, Release, Releasing};
 use super::sharers::{Look, Sharers};
 use super::surgeon::{Candidate, Surgeon};
 use super::waits::{Manner, Waiter, Waits};
 use super::wake::Wake;
-use super::{Conduct, Item, ItemOutcome, Job, Operation, WaitEnd, Waited};
+use super::{Conduct, Item, ItemOutcome, Job, Operation, WaitEnd, Waited, replace};
 use crate::error::{AttachError, TraceError};
 use crate::inject::deathpoint::{self, Place};
 use crate::inject::restart;
@@ -43,19 +47,28 @@ const BREATHER: Duration = Duration::from_micros(200);
 /// More than one descriptor is closed by a process of its own, so that killing this one does not cut it off.
 #[must_use]
 pub fn close(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
+    perform(Act::Close, procfs, job, conduct)
+}
+
+/// The same for another act.
+pub(super) fn perform(act: Act, procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     // Where there is one thread only, as the room for them must be made there.
-    let copies =
-        || if job.items.len() >= SHORTEST_CHAIN { copies_of(job.process, job.items.len()) } else { None };
-    let close = |copies: Option<Copies>| close_here(procfs, job, copies.as_ref(), conduct);
+    let copies = || if makes_chains(act, job) { copies_of(job.process, job.items.len()) } else { None };
+    let perform = |copies: Option<Copies>| perform_here(act, procfs, job, copies.as_ref(), conduct);
     if job.items.len() < FEWEST_FOR_WORKER || !worker::is_possible() {
-        return close(copies());
+        return perform(copies());
     }
-    match worker::run(copies, close) {
+    match worker::run(copies, perform) {
         Ok(Ok(operation)) => operation,
         Ok(Err(loss)) => look_at_what_is_left(job, &loss),
         // No process to be had: better done here than not at all.
-        Err(_) => close(copies()),
+        Err(_) => perform(copies()),
     }
+}
+
+/// Whether descriptors are closed by chains of calls, with copies of them.
+fn makes_chains(act: Act, job: &Job<'_>) -> bool {
+    act == Act::Close && job.items.len() >= SHORTEST_CHAIN
 }
 
 /// The worker was lost. It can't say what it did; the descriptors can.
@@ -63,8 +76,10 @@ fn look_at_what_is_left(job: &Job<'_>, loss: &Lost) -> Operation {
     let _watched = watchdog::over(job.process.pid());
     let mut operation = Operation::new(job.items.len());
     let outcome = |item: &Item| match job.process.fd_dir(job.table).and_then(|dir| dir.identity(item.fd)) {
-        Ok(Some(now)) if now == item.expected => ItemOutcome::Failed(format!("{loss}; it was not closed")),
-        Ok(_) => ItemOutcome::Failed(format!("{loss}; it has been closed by now")),
+        Ok(Some(now)) if now == item.expected => {
+            ItemOutcome::Failed(format!("{loss}; it was left as it was"))
+        }
+        Ok(_) => ItemOutcome::Failed(format!("{loss}; it has been closed or replaced by now")),
         Err(error) if error.is_gone() => ItemOutcome::Gone,
         Err(error) => ItemOutcome::Failed(format!("{loss}; what became of it is not known: {error}")),
     };
@@ -72,7 +87,13 @@ fn look_at_what_is_left(job: &Job<'_>, loss: &Lost) -> Operation {
     operation
 }
 
-fn close_here(procfs: &Procfs, job: &Job<'_>, copies: Option<&Copies>, conduct: Conduct) -> Operation {
+fn perform_here(
+    act: Act,
+    procfs: &Procfs,
+    job: &Job<'_>,
+    copies: Option<&Copies>,
+    conduct: Conduct,
+) -> Operation {
     let items = job.items;
     let _watched = watchdog::over(job.process.pid());
     let (found, looked) = mpsc::channel();
@@ -81,7 +102,7 @@ fn close_here(procfs: &Procfs, job: &Job<'_>, copies: Option<&Copies>, conduct: 
     let meanwhile = move || drop(found.send(Look::at_all(procfs, job.process.pid(), job.table)));
     let surgery = move |roll: &Roll| {
         let mut operation = Operation::new(items.len());
-        if let Err(error) = operate(&mut operation, procfs, job, copies, (roll, &looked), conduct) {
+        if let Err(error) = operate(&mut operation, procfs, (act, job), copies, (roll, &looked), conduct) {
             operation.fail(error);
         }
         // What could not be put back because it has ended needs no putting back.
@@ -112,12 +133,12 @@ fn lost(items: &[Item], why: &str) -> Operation {
 fn operate(
     operation: &mut Operation,
     procfs: &Procfs,
-    job: &Job<'_>,
+    (act, job): (Act, &Job<'_>),
     copies: Option<&Copies>,
     (roll, looked): (&Roll, &mpsc::Receiver<Result<Look, ProcError>>),
     conduct: Conduct,
 ) -> Result<(), AttachError> {
-    let Job { process, table, items, .. } = *job;
+    let Job { process, table, .. } = *job;
     let explain = |error| explain(error, procfs, process);
     let mut group = SeizedGroup::seize(process, roll, Deadline::after(conduct.timeout)).map_err(explain)?;
     // From here on the pid can't be reused: a traced process stays a zombie until its tracer has seen it end. If
@@ -125,27 +146,27 @@ fn operate(
     if !process.exists()? {
         return Err(AttachError::Gone);
     }
-    let chains = items.len() >= SHORTEST_CHAIN;
+    let chains = makes_chains(act, job);
     let mut candidate = Candidate::choose(process, table, &mut group, chains)?;
     let look = looked.recv().map_err(|_| AttachError::NobodyLooked)??;
     let sharers = Sharers::seize(procfs, roll, conduct, (process.pid(), table), look)?;
     let Some(copies) = copies else {
-        return close_all(operation, (group, sharers), &mut candidate, procfs, job, conduct, None);
+        return act_on_all(operation, (group, sharers), &mut candidate, procfs, (act, job), conduct, None);
     };
     let release = Release::default();
     thread::scope(|scope| {
         let copying = (copies, release.start(scope));
-        close_all(operation, (group, sharers), &mut candidate, procfs, job, conduct, Some(copying))
+        act_on_all(operation, (group, sharers), &mut candidate, procfs, (act, job), conduct, Some(copying))
     })
 }
 
 /// Slice by slice, the target running in between.
-fn close_all(
+fn act_on_all(
     operation: &mut Operation,
     (mut group, mut sharers): (SeizedGroup, Sharers),
     candidate: &mut Candidate,
     procfs: &Procfs,
-    job: &Job<'_>,
+    (act, job): (Act, &Job<'_>),
     conduct: Conduct,
     copying: Option<(&Copies, Releasing<'_>)>,
 ) -> Result<(), AttachError> {
@@ -159,14 +180,15 @@ fn close_all(
         if signals::end_is_wanted() {
             return Err(AttachError::Interrupted);
         }
-        let following_items = following(items, next, &pace);
+        let range = following(items, next, &pace);
         // A process that shares the table is another holder, and its signals would wait meanwhile.
         if sharers.is_empty() {
-            let watchers = candidate.watchers(following_items, |fd| wake.is_new(fd));
+            let watchers =
+                candidate.watchers(items.get(range.clone()).unwrap_or_default(), |fd| wake.is_new(fd));
             wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
         }
-        let mut batch = Batch::prepare(copies, following_items);
-        if items.len() >= SHORTEST_CHAIN {
+        let mut batch = Batch::prepare(copies, job, range);
+        if makes_chains(act, job) {
             candidate.remember_kin(&group);
         }
         let deadline = Deadline::after(conduct.timeout);
@@ -190,13 +212,13 @@ fn close_all(
         }
         let before = next;
         let mut all = (&mut stopped, &mut sharers);
-        let mut result = slice(operation, &mut next, &batch, &mut all, candidate, &wake, conduct);
+        let mut result = slice(operation, &mut next, (act, &batch), &mut all, candidate, &wake, conduct);
         // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.
         while result.is_ok() && next < items.len() && all.0.is_group_stopped() && !signals::end_is_wanted() {
-            let done = mem::replace(&mut batch, Batch::prepare(copies, following(items, next, &pace)));
+            let done = mem::replace(&mut batch, Batch::prepare(copies, job, following(items, next, &pace)));
             give_back(done, releasing.as_ref());
             batch.notice(&waits, candidate);
-            result = slice(operation, &mut next, &batch, &mut all, candidate, &wake, conduct);
+            result = slice(operation, &mut next, (act, &batch), &mut all, candidate, &wake, conduct);
         }
         if result.is_err() || next == items.len() {
             let detached = stopped.detach().and(sharers.detach());
@@ -223,13 +245,13 @@ fn give_back(done: Batch<'_>, releasing: Option<&Releasing<'_>>) {
     }
 }
 
-/// The items of the next slice.
-fn following<'a>(items: &'a [Item], next: usize, pace: &Pace) -> &'a [Item] {
+/// The next slice.
+fn following(items: &[Item], next: usize, pace: &Pace) -> Range<usize> {
     let rest = items.get(next..).unwrap_or_default();
     let rest = rest.get(..pace.size()).unwrap_or(rest);
     // Sockets and others are closed in different ways, and take different times.
     let alike = |item: &&Item| Some(item.is_socket()) == rest.first().map(Item::is_socket);
-    rest.get(..rest.iter().take_while(alike).count()).unwrap_or(rest)
+    next..next + rest.iter().take_while(alike).count()
 }
 
 /// For copies of the sockets of a batch. Room for them is made now, as far as the hard limit allows: for a process with
@@ -253,7 +275,7 @@ fn copies_of(process: &Process, items: usize) -> Option<Copies> {
 fn slice(
     operation: &mut Operation,
     next: &mut usize,
-    batch: &Batch<'_>,
+    (act, batch): (Act, &Batch<'_>),
     (stopped, sharers): &mut (&mut StoppedGroup, &mut Sharers<'_>),
     candidate: &Candidate,
     wake: &Wake<'_>,
@@ -264,7 +286,7 @@ fn slice(
     let limits = Limits { looking: since + conduct.max_pause / 2, closing: since + conduct.max_pause };
     let mut surgeon = Surgeon::pick(stopped, wake.process(), candidate, conduct)?;
     let outcomes = operation.outcomes.get_mut(*next..).unwrap_or_default();
-    let result = batch.close(&mut surgeon, outcomes, limits);
+    let result = batch.act(act, &mut surgeon, outcomes, limits);
     let turns = outcomes.iter().take_while(|outcome| **outcome != ItemOutcome::NotTried).count();
     for (item, outcome) in batch.items().iter().zip(outcomes.iter_mut()).take(turns) {
         // Whatever took the number since is none of ours.
@@ -282,28 +304,30 @@ fn slice(
     // The thread goes back whatever happened. What went wrong first is what to tell.
     let restored = surgeon.finish(stopped);
     operation.restored &= matches!(restored, Ok(()) | Err(TraceError::Gone(_)));
-    let ended = end_waits(operation, &waiters, stopped, sharers);
+    let ended = end_waits(act, operation, &waiters, stopped, sharers);
     result.and(restored).and(ended).map_err(AttachError::from)
 }
 
-/// Sees to the calls that were waiting on what is closed now.
+/// Sees to the calls that were waiting on what is closed or replaced now.
 fn end_waits(
+    act: Act,
     operation: &mut Operation,
     waiters: &[Waiter],
     stopped: &mut StoppedGroup,
     sharers: &mut Sharers<'_>,
 ) -> Result<(), TraceError> {
-    for Waiter { tid, fd, call, manner, .. } in waiters.iter().copied() {
+    for waiter in waiters {
+        let Waiter { tid, fd, call, .. } = *waiter;
         let Some(thread) = stopped.thread_mut(tid).or_else(|| sharers.thread_mut(tid)) else { continue };
-        let end = match manner {
-            Manner::Call | Manner::Select => match restart::end_call(thread) {
-                Ok(true) => WaitEnd::BadDescriptor,
-                // A handler runs instead, or the call was on two descriptors.
-                Ok(false) | Err(TraceError::Gone(_)) => continue,
-                Err(error) => return Err(error),
-            },
-            Manner::Poll => WaitEnd::PolledInvalid,
-            Manner::Epoll => continue,
+        let end = match act {
+            Act::Close => end_wait(thread, waiter),
+            Act::Replace => replace::end_wait(thread, waiter),
+        };
+        let end = match end {
+            Ok(Some(end)) => end,
+            // A handler runs instead, or the call was on two descriptors.
+            Ok(None) | Err(TraceError::Gone(_)) => continue,
+            Err(error) => return Err(error),
         };
         // One that was woken and waits again is told of once.
         operation.waited.retain(|waited| (waited.fd, waited.tid) != (fd, tid));
@@ -312,10 +336,20 @@ fn end_waits(
     Ok(())
 }
 
+fn end_wait(thread: &mut Stopped, waiter: &Waiter) -> Result<Option<WaitEnd>, TraceError> {
+    Ok(match waiter.manner {
+        Manner::Call | Manner::Select => {
+            restart::end_call(thread, Errno::EBADF)?.then_some(WaitEnd::BadDescriptor)
+        }
+        Manner::Poll => Some(WaitEnd::PolledInvalid),
+        Manner::Epoll => None,
+    })
+}
+
 /// Puts the reason to a bare EPERM.
 pub(super) fn explain(error: AttachError, procfs: &Procfs, process: &Process) -> AttachError {
     match error {
-        AttachError::Seize { tid, errno: nix::errno::Errno::EPERM } => {
+        AttachError::Seize { tid, errno: Errno::EPERM } => {
             Refusal::diagnose(procfs, process, tid).map_or(AttachError::Gone, AttachError::Refused)
         }
         error => error,

@@ -7,6 +7,7 @@ mod destroy;
 mod kill;
 mod pace;
 mod release;
+mod replace;
 mod sharers;
 mod shutdown;
 mod surgeon;
@@ -31,6 +32,7 @@ use crate::proc::{FdIdentity, FdTarget, Process, Procfs};
 pub fn run(method: Method, procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     match method {
         Method::Close => close::close(procfs, job, conduct),
+        Method::Replace => close::perform(batch::Act::Replace, procfs, job, conduct),
         Method::Shutdown => shutdown::shutdown(job),
         Method::Destroy => destroy::destroy(job),
         Method::Kill(signal) => kill::kill(job, signal, conduct),
@@ -110,6 +112,10 @@ pub enum WaitEnd {
     PolledInvalid,
     /// The socket was shut down before, and the call told of its end.
     Woken,
+    /// It goes on with the dead socket that took the place, which tells of its end.
+    Replaced,
+    /// It failed with ECONNRESET.
+    Reset,
 }
 
 /// A thread that was waiting in a call on a descriptor.

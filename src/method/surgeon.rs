@@ -219,6 +219,11 @@ impl<'a> Surgeon<'a> {
         Ok(self.candidate.fd_dir.read(fd)?.is_some())
     }
 
+    /// The flags of `fd` as open(2) has them, O_CLOEXEC among them; `None` if it is not open.
+    pub(super) fn flags(&self, fd: Fd) -> Result<Option<u32>, ProcError> {
+        Ok(self.candidate.fd_dir.fdinfo(fd)?.map(|info| info.flags))
+    }
+
     /// How many descriptors are open, where the kernel tells.
     pub(super) fn count(&self) -> Option<usize> {
         self.candidate.fd_dir.count()

@@ -146,8 +146,13 @@ fn verb(report: &ActionReport) -> (&'static str, usize) {
 /// What threads got that were waiting on what was closed: `; 2 threads that waited on it got EBADF`.
 fn write_waiters(targets: &[&TargetReport], out: &mut dyn Write) -> io::Result<()> {
     let object = if targets.len() == 1 { "it" } else { "them" };
-    let ends =
-        [(WaitEnd::Woken, "woken"), (WaitEnd::Ebadf, "got EBADF"), (WaitEnd::Pollnval, "polled POLLNVAL")];
+    let ends = [
+        (WaitEnd::Woken, "woken"),
+        (WaitEnd::Ebadf, "got EBADF"),
+        (WaitEnd::Pollnval, "polled POLLNVAL"),
+        (WaitEnd::Replaced, "told of its end"),
+        (WaitEnd::Reset, "got ECONNRESET"),
+    ];
     for (end, what) in ends {
         let waiters = targets.iter().flat_map(|target| &target.waiters);
         let count = waiters.filter(|waiter| waiter.end == end).count();

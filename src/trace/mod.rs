@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::ids::{Fd, RemoteAddr, Tid};
+use crate::ids::{Fd, Pid, RemoteAddr, Tid};
 
 /// Readies a process to be a tracer: SIGCHLD, by which the kernel tells of stops, must neither be ignored nor be
 /// taken by a thread that does not wait for it. Call it before any other thread is started. All threads allocate from
@@ -97,6 +97,13 @@ pub fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
 /// ENOENT if it watches no descriptor `fd`; EBADF, EINVAL; ENOSYS where the kernel can't tell; ESRCH, EPERM.
 pub fn epoll_watches(tid: Tid, epoll: Fd, fd: Fd) -> Result<bool, Errno> {
     sys::epoll_watches(tid, epoll, fd)
+}
+
+/// One more than the highest number of a descriptor that a process may get (RLIMIT_NOFILE, prlimit(2), Linux 2.6.36);
+/// `None` if that can't be asked.
+#[must_use]
+pub fn most_descriptors(pid: Pid) -> Option<u64> {
+    sys::most_descriptors(pid).ok()
 }
 
 /// Copies to the target's memory, where the target itself may write (process_vm_writev(2), Linux 3.2); returns how

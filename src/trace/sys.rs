@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::arch::{NATIVE_REGSET_LEN, Registers};
-use crate::ids::{Fd, RemoteAddr, Tid};
+use crate::ids::{Fd, Pid, RemoteAddr, Tid};
 use crate::watchdog;
 
 /// ptrace(2) request numbers are unsigned in glibc and signed in musl.
@@ -353,6 +353,14 @@ pub(super) struct RseqConfiguration {
     pub(super) signature: u32,
     pub(super) flags: u32,
     pub(super) pad: u32,
+}
+
+/// The soft RLIMIT_NOFILE of another process (prlimit(2)).
+pub(super) fn most_descriptors(pid: Pid) -> Result<u64, Errno> {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limits` is alive for the call; no new limits are given.
+    let asked = unsafe { libc::prlimit(pid.as_raw(), libc::RLIMIT_NOFILE, ptr::null(), &raw mut limits) };
+    Errno::result(asked).map(|_| limits.rlim_cur)
 }
 
 /// How a thread's system calls are dispatched back to it: `struct ptrace_sud_config` (linux/ptrace.h).

@@ -32,6 +32,22 @@ impl Before {
             assert!(expected.remove(fd).is_some(), "descriptor {fd} was not there before");
         }
         assert_eq!(evidence::descriptors(self.pid), expected, "descriptors of {}", self.pid);
+        self.assert_undisturbed();
+    }
+
+    /// The same where these refer to something else now.
+    #[track_caller]
+    pub(crate) fn assert_changed_only(&self, changed: &[i32]) {
+        let now = evidence::descriptors(self.pid);
+        assert!(now.keys().eq(self.descriptors.keys()), "{now:?}, not {:?}", self.descriptors);
+        for (fd, target) in &self.descriptors {
+            assert_eq!(now.get(fd) != Some(target), changed.contains(fd), "descriptor {fd}: {now:?}");
+        }
+        self.assert_undisturbed();
+    }
+
+    #[track_caller]
+    fn assert_undisturbed(&self) {
         evidence::assert_untraced(self.pid);
         for (tid, before) in &self.threads {
             let read = || evidence::status(self.pid, *tid).unwrap_or_else(|| panic!("thread {tid} is gone"));

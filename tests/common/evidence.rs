@@ -10,6 +10,15 @@ pub(crate) const ESTABLISHED: u8 = 1;
 pub(crate) const CLOSE_WAIT: u8 = 8;
 pub(crate) const LISTEN: u8 = 10;
 
+/// The flags of a descriptor, close-on-exec among them, as fdinfo has them.
+#[track_caller]
+pub(crate) fn flags(pid: u32, fd: i32) -> String {
+    let path = format!("/proc/{pid}/fdinfo/{fd}");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags.unwrap_or_else(|| panic!("no flags in {text:?}")).trim().to_owned()
+}
+
 /// What a descriptor refers to, as `socket:[43000]`; `None` when there is no such descriptor.
 #[track_caller]
 pub(crate) fn link(pid: u32, fd: i32) -> Option<String> {

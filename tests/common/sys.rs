@@ -49,6 +49,19 @@ impl Pidfd {
     }
 }
 
+/// Sets the soft RLIMIT_NOFILE of a process (prlimit(2)).
+#[track_caller]
+pub(crate) fn limit_descriptors(pid: u32, most: i32) {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limits` is alive for both calls.
+    let set = unsafe {
+        libc::prlimit(pid.cast_signed(), libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limits);
+        limits.rlim_cur = most.unsigned_abs().into();
+        libc::prlimit(pid.cast_signed(), libc::RLIMIT_NOFILE, &raw const limits, std::ptr::null_mut())
+    };
+    assert_eq!(set, 0, "prlimit {pid}: {}", io::Error::last_os_error());
+}
+
 /// tgkill(2).
 #[track_caller]
 pub(crate) fn kill_thread(pid: u32, tid: u32, signal: c_int) {

@@ -22,7 +22,7 @@ static ABI: Abi = Abi {
     instruction: &[0x0f, 0x05],
     regset_len: NATIVE_REGSET_LEN,
     word: Word::Bits64,
-    calls: &Calls { close: 3 },
+    calls: &Calls { close: 3, socket: 41, shutdown: 48, dup3: 292 },
     load_call: |regs, nr, [a, b, c, d, e, f]| {
         let r = &mut regs.0;
         (r.rax, r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9) = (nr, a, b, c, d, e, f);
