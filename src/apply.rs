@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::mem;
 
 use crate::ids::{Fd, Pid};
-use crate::method::{self, Conduct, Item, ItemOutcome, Job, Method, Obstacle, Operation, Verdict, Waited};
+use crate::method::{
+    self, Conduct, Item, ItemOutcome, Job, Method, Obstacle, Operation, Verdict, Waited, Way,
+};
 use crate::net::SocketInfo;
 use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;
@@ -125,6 +127,7 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
         closed_by_process: false,
         connection: ConnectionFate::NotApplicable,
         state_after: None,
+        number_by: None,
         waiters: Vec::new(),
         holders: Vec::new(),
         error: None,
@@ -143,10 +146,12 @@ fn outcomes(
     for waited in &operation.waited {
         waiters.entry(waited.fd).or_default().push(waiter(waited));
     }
+    let ways: HashMap<Fd, Way> = operation.found.iter().map(|found| (found.fd, found.way)).collect();
     let mut report = |index: usize, outcome| {
         let target = target_report(survey, index, Outcome::Done);
         let waiters = waiters.remove(&target.fd).unwrap_or_default();
-        (index, with_outcome(TargetReport { waiters, ..target }, method, outcome, operation))
+        let number_by = ways.get(&target.fd).copied();
+        (index, with_outcome(TargetReport { number_by, waiters, ..target }, method, outcome, operation))
     };
     share.act_on.iter().zip(&operation.outcomes).map(|(index, outcome)| report(*index, outcome)).collect()
 }

@@ -79,7 +79,7 @@
 //! method                    one way to end a descriptor, one file each
 //! inject                    a system call in a stopped thread
 //! worker                    work in a process of its own
-//! trace    |  net           ptrace(2)                   |  sockets: ends, states, tables
+//! trace    |  net           ptrace(2)                   |  sockets: ends, states, tables, segments
 //! arch     |  proc          registers and call numbers  |  readers of /proc
 //! kind, ids                 plain data: what sort of file; numbers that must not be mixed up
 //! watchdog                  a way out of system calls that hang

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ids::Pid;
-use crate::method::{Method, Unfit};
+use crate::method::{Method, ResetWish, Unfit};
 use crate::net::TcpState;
 use crate::survey::{Match, Survey};
 
@@ -20,6 +20,8 @@ pub enum Protection {
     Init,
     /// The process started fdclose, or started what started it.
     Ancestor,
+    /// `--seq` is the number of one connection, and more are meant. Not even `--force` helps.
+    OneNumber,
     /// The method can do nothing for it. Not even `--force` helps.
     Unfit(Method, Unfit),
 }
@@ -28,7 +30,7 @@ impl Protection {
     /// Whether `--force` overrides it.
     #[must_use]
     pub const fn can_be_forced(self) -> bool {
-        !matches!(self, Self::Myself | Self::Unfit(..))
+        !matches!(self, Self::Myself | Self::OneNumber | Self::Unfit(..))
     }
 
     /// What the user can do about it.
@@ -36,6 +38,7 @@ impl Protection {
     pub const fn hint(self) -> &'static str {
         match self {
             Self::Myself => "name another process",
+            Self::OneNumber => "name one by its --inode, or leave out --seq",
             Self::Unfit(..) => "use --method close",
             _ => "give --force if you mean it",
         }
@@ -45,6 +48,7 @@ impl Protection {
 impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OneNumber => f.write_str("--seq is the number of one connection, and more are selected"),
             Self::Myself => f.write_str("that is fdclose itself"),
             Self::Unfit(method, Unfit::NotASocket) => write!(f, "{} works on sockets only", method.name()),
             Self::Unfit(method, Unfit::NotInternet) => write!(f, "{} works on TCP and UDP only", method.name()),
@@ -116,9 +120,12 @@ impl Plan {
 #[must_use]
 pub fn plan(survey: &Survey, method: Method, own: &OwnFacts, force: bool) -> Plan {
     let mut plan = Plan::default();
+    let one_number = matches!(method, Method::Reset(ResetWish { number: Some(_), .. })) && !is_one(survey);
     for (index, found) in survey.matches.iter().enumerate() {
         let pid = survey.subject_of(found).process.pid();
-        match protection(found, pid, method, own) {
+        let reason =
+            if one_number { Some(Protection::OneNumber) } else { protection(found, pid, method, own) };
+        match reason {
             Some(reason) if !force || !reason.can_be_forced() => plan.refused.push((index, reason)),
             _ => match plan.processes.last_mut() {
                 Some(process) if process.subject == found.subject => process.act_on.push(index),
@@ -127,6 +134,13 @@ pub fn plan(survey: &Survey, method: Method, own: &OwnFacts, force: bool) -> Pla
         }
     }
     plan
+}
+
+/// Whether all matches are descriptors of one socket.
+fn is_one(survey: &Survey) -> bool {
+    let mut inodes = survey.matches.iter().map(|found| found.identity.target.inode());
+    let first = inodes.next();
+    inodes.all(|inode| Some(inode) == first)
 }
 
 fn protection(found: &Match, pid: Pid, method: Method, own: &OwnFacts) -> Option<Protection> {

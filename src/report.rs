@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
-use crate::method::Method;
+use crate::method::{Method, Way};
 use crate::net::TcpState;
 
 /// The version of both documents. It changes only when a reader of the old one could be misled.
@@ -171,6 +171,8 @@ pub struct TargetReport {
     pub connection: ConnectionFate,
     /// The state of a TCP connection that remains.
     pub state_after: Option<TcpState>,
+    /// How the number was found that the connection was reset with.
+    pub number_by: Option<Way>,
     /// Which threads of the process were waiting in a call on it.
     pub waiters: Vec<WaiterReport>,
     /// Who still has it, as seen afterwards.

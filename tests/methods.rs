@@ -73,11 +73,13 @@ fn run(method: &str, state: State, v6: bool) -> Seen {
 
     let force: &[&str] = if state == State::Listen { &["--force"] } else { &[] };
     let (pid, fd_arg) = (victim.pid_arg(), fd.to_string());
-    let args = [&["--pid", &pid, "--fd", &fd_arg, "--method", method, "--json", "--yes"], force].concat();
+    let method: Vec<&str> = method.split(' ').collect();
+    let args =
+        [&["--pid", &pid, "--fd", &fd_arg, "--json", "--yes", "--method"], &method[..], force].concat();
     let document = fdclose(&args).exits(0).json();
     let report = outcome(&document, fd);
     assert_eq!(report["outcome"], "done", "{document:#}");
-    assert_eq!(document["method"], method);
+    assert_eq!(document["method"], method[0]);
     let open = evidence::link(victim.pid(), fd).is_some();
     Seen {
         connection: report["connection"].as_str().expect("a word").to_owned(),
@@ -115,6 +117,7 @@ const NOTHING: &str = "events=0";
 const EOF: &str = "value=0";
 const EINVAL: &str = "errno=22";
 const EPIPE: &str = "errno=32";
+const ECONNRESET: &str = "errno=104";
 const ECONNABORTED: &str = "errno=103";
 
 /// One row of the table in the README.
@@ -148,6 +151,12 @@ const TABLE: &[Row] = &[
     Row { method: "destroy", state: State::Established, connection: "ended", state_after: None, told: Some([ECONNABORTED, EPIPE, HANGUP]), peer: "RST" },
     Row { method: "destroy", state: State::FinWait2, connection: "ended", state_after: None, told: Some([ECONNABORTED, EPIPE, HANGUP]), peer: "FIN" },
     Row { method: "destroy", state: State::Listen, connection: "ended", state_after: None, told: Some([EINVAL, ECONNABORTED, NOTHING]), peer: "" },
+    Row { method: "reset", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, EPIPE, HANGUP]), peer: "nothing" },
+    Row { method: "reset", state: State::Established, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "nothing" },
+    Row { method: "reset", state: State::FinWait2, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "FIN" },
+    Row { method: "reset --both-ends", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, EPIPE, HANGUP]), peer: "RST" },
+    Row { method: "reset --both-ends", state: State::Established, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "RST" },
+    Row { method: "reset --both-ends", state: State::FinWait2, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "FIN" },
 ];
 
 #[test]
@@ -214,7 +223,7 @@ fn what_a_method_can_do_nothing_for_is_refused() {
     let unix: String = victim.value("unix_a");
     let pid = victim.pid_arg();
     let before = Before::of(victim.pid());
-    for method in ["replace", "shutdown", "destroy"] {
+    for method in ["replace", "shutdown", "destroy", "reset"] {
         let run = fdclose(&["--pid", &pid, "--fd", &pipe, "--method", method, "--force"]).exits(2);
         run.one_error().says(&["works on sockets only"]);
     }
@@ -222,6 +231,13 @@ fn what_a_method_can_do_nothing_for_is_refused() {
     run.one_error().says(&["works on TCP and UDP only"]);
     let run = fdclose(&["--pid", &pid, "--fd", &unix, "--method", "replace"]).exits(2);
     run.one_error().says(&["works on TCP only"]);
+    before.assert_untouched();
+
+    let victim = Victim::spawn("ends", &[]);
+    let (pid, listener): (String, String) = (victim.pid_arg(), victim.value("listener"));
+    let before = Before::of(victim.pid());
+    let run = fdclose(&["--pid", &pid, "--fd", &listener, "--method", "reset", "--force"]).exits(2);
+    run.one_error().says(&["it is not connected"]);
     before.assert_untouched();
 }
 

@@ -6,7 +6,8 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::generate::What;
-use super::{Action, Cli, Command, Conduct, KeepaliveAction, List, Method, Output, help, values};
+use super::reset::RawReset;
+use super::{Action, Cli, Command, Conduct, KeepaliveAction, List, Method, Output, UsageError, help, values};
 use crate::ids::{Inode, Pid};
 use crate::net::{AddrFilter, KeepaliveWish, TcpState};
 use crate::output::style::ColorChoice;
@@ -197,12 +198,13 @@ struct RawConduct {
     /// That is: descriptors 0 to 2, listening sockets, pid 1, and the processes fdclose was started from.
     #[arg(long)]
     force: bool,
-    /// How to do it: close, replace, shutdown, destroy or kill
+    /// How to do it: close, replace, shutdown, destroy, reset or kill
     ///
     /// close has the process itself close the descriptor. replace puts a dead socket over it, so that the number
     /// stays taken until the application itself closes it. shutdown ends both directions of a socket for all
     /// who hold it, and leaves the descriptor. destroy has the kernel end the connection, as ss --kill does,
-    /// and leaves the descriptor. kill sends the process a signal.
+    /// and leaves the descriptor. reset has the connection get a RST in the name of its peer, and leaves the
+    /// descriptor. kill sends the process a signal.
     #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
     #[arg(hide_possible_values = true, allow_hyphen_values = true)]
     method: RawMethod,
@@ -210,6 +212,8 @@ struct RawConduct {
     #[arg(long, value_name = "SIGNAL", default_value = "KILL", hide_short_help = true)]
     #[arg(value_parser = values::signal(), allow_hyphen_values = true)]
     signal: Signal,
+    #[command(flatten)]
+    reset: RawReset,
     /// The longest single pause of a process, 1us to 1min
     ///
     /// What takes longer is done in several short pauses.
@@ -270,6 +274,7 @@ enum RawMethod {
     Replace,
     Shutdown,
     Destroy,
+    Reset,
     Kill,
 }
 
@@ -279,6 +284,13 @@ enum RawColor {
     Auto,
     Always,
     Never,
+}
+
+impl Raw {
+    /// Options that would be ignored without a word.
+    pub(super) fn contradiction(&self) -> Option<UsageError> {
+        self.conduct.reset.contradiction(matches!(self.conduct.method, RawMethod::Reset))
+    }
 }
 
 impl From<Raw> for Cli {
@@ -291,6 +303,7 @@ impl From<Raw> for Cli {
                     RawMethod::Replace => Method::Replace,
                     RawMethod::Shutdown => Method::Shutdown,
                     RawMethod::Destroy => Method::Destroy,
+                    RawMethod::Reset => Method::Reset(raw.conduct.reset.into()),
                     RawMethod::Kill => Method::Kill(raw.conduct.signal),
                 },
                 conduct: raw.conduct.into(),

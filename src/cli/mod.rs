@@ -18,6 +18,7 @@ mod help;
 pub mod keepalive;
 pub mod list;
 mod look;
+mod reset;
 pub mod terminal;
 mod usage;
 mod values;
@@ -127,7 +128,7 @@ where
     let matches = command.try_get_matches_from_mut(args).map_err(|err| NotParsed::from_clap(&err))?;
     let misplaced = misplaced(&matches);
     let raw = args::Raw::from_arg_matches(&matches).map_err(|err| NotParsed::from_clap(&err))?;
-    if let Some(err) = misplaced {
+    if let Some(err) = misplaced.or_else(|| raw.contradiction()) {
         return Err(NotParsed::Usage(err));
     }
     let cli = Cli::from(raw);

@@ -195,6 +195,11 @@ pub(super) fn keepalive_count() -> Value<u32> {
     })
 }
 
+/// A number as TCP counts: 32 bits.
+pub(super) fn seq() -> Value<u32> {
+    Value::new(|value| digits(value).parse().map_err(|_| "is no sequence number".into()))
+}
+
 pub(super) fn user_timeout() -> Value<u32> {
     Value::new(|value| {
         let bounds = Duration::from_millis(1)..=Duration::from_secs(86_400);

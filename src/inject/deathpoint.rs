@@ -21,6 +21,12 @@ pub enum Place {
     Left,
     /// The thread has its own registers back; it is not detached yet.
     Restored,
+    /// A socket's repair is on ([`crate::net::Repair`]).
+    Repairing,
+    /// Its numbers have been read.
+    Numbered,
+    /// Its repair is over.
+    Mended,
 }
 
 /// Dies here, or stops, if a test wants it.

@@ -16,8 +16,19 @@ pub enum Method {
     Shutdown,
     /// The kernel ends the connection on request (SOCK_DESTROY), as `ss --kill` does.
     Destroy,
+    /// The connection gets a RST in the name of its peer.
+    Reset(ResetWish),
     /// The process is sent a signal.
     Kill(Signal),
+}
+
+/// How a connection is to be reset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResetWish {
+    /// The number it expects next, if that is known: it is looked for otherwise.
+    pub number: Option<u32>,
+    /// The peer is to get a RST, too.
+    pub both_ends: bool,
 }
 
 /// Why a method is not for something.
@@ -44,6 +55,7 @@ impl Method {
             Self::Replace => "replace",
             Self::Shutdown => "shutdown",
             Self::Destroy => "destroy",
+            Self::Reset(_) => "reset",
             Self::Kill(_) => "kill",
         }
     }
@@ -56,6 +68,7 @@ impl Method {
             Self::Replace => "replaced",
             Self::Shutdown => "shut down",
             Self::Destroy => "destroyed",
+            Self::Reset(_) => "reset",
             Self::Kill(_) => "killed the holders of",
         }
     }
@@ -68,6 +81,7 @@ impl Method {
             Self::Replace => "would replace",
             Self::Shutdown => "would shut down",
             Self::Destroy => "would destroy",
+            Self::Reset(_) => "would reset",
             Self::Kill(_) => "would kill the holders of",
         }
     }
@@ -80,6 +94,7 @@ impl Method {
             Self::Replace => "Replace",
             Self::Shutdown => "Shut down",
             Self::Destroy => "Destroy the connections of",
+            Self::Reset(_) => "Reset the connections of",
             Self::Kill(_) => "Kill the holders of",
         }
     }
@@ -110,8 +125,10 @@ impl Method {
         let is_socket = matches!(kind, Kind::Tcp | Kind::Udp | Kind::Unix | Kind::Socket);
         match self {
             Self::Close | Self::Kill(_) => Ok(()),
-            Self::Replace | Self::Shutdown | Self::Destroy if !is_socket => Err(Unfit::NotASocket),
-            Self::Replace if kind != Kind::Tcp => Err(Unfit::NotTcp),
+            Self::Replace | Self::Shutdown | Self::Destroy | Self::Reset(_) if !is_socket => {
+                Err(Unfit::NotASocket)
+            }
+            Self::Replace | Self::Reset(_) if kind != Kind::Tcp => Err(Unfit::NotTcp),
             Self::Replace if state == Some(TcpState::SynSent) => Err(Unfit::Connecting),
             Self::Replace | Self::Shutdown => Ok(()),
             Self::Destroy if !matches!(kind, Kind::Tcp | Kind::Udp) => Err(Unfit::NotInternet),
@@ -119,6 +136,11 @@ impl Method {
                 Err(Unfit::NotAConnection)
             }
             Self::Destroy => Ok(()),
+            // A state that is not known is not one of these.
+            Self::Reset(_) if state.is_some_and(|state| !state.is_synchronized()) => {
+                Err(Unfit::NotAConnection)
+            }
+            Self::Reset(_) => Ok(()),
         }
     }
 }

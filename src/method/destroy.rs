@@ -42,7 +42,8 @@ fn one(diag: &mut Diag, socket: &SocketInfo) -> ItemOutcome {
     }
 }
 
-fn failed(error: &NetError) -> ItemOutcome {
+/// Why the network namespace could not be asked.
+pub(super) fn failed(error: &NetError) -> ItemOutcome {
     match error {
         NetError::Diag(DiagError::Refused(Errno::EPERM)) => ItemOutcome::Refused {
             why: "to enter the network namespace of the process takes CAP_SYS_ADMIN".to_owned(),

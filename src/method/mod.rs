@@ -8,6 +8,7 @@ mod kill;
 mod pace;
 mod release;
 mod replace;
+mod reset;
 mod sharers;
 mod shutdown;
 mod surgeon;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-pub use choice::{Method, Unfit};
+pub use choice::{Method, ResetWish, Unfit};
 
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, Tid};
@@ -35,6 +36,7 @@ pub fn run(method: Method, procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> 
         Method::Replace => close::perform(batch::Act::Replace, procfs, job, conduct),
         Method::Shutdown => shutdown::shutdown(job),
         Method::Destroy => destroy::destroy(job),
+        Method::Reset(wish) => reset::reset(job, wish, conduct),
         Method::Kill(signal) => kill::kill(job, signal, conduct),
     }
 }
@@ -131,6 +133,27 @@ pub struct Waited {
     pub end: WaitEnd,
 }
 
+/// How the number was found that a connection takes a RST with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// The socket told it (TCP_REPAIR).
+    Repair,
+    /// The kernel told it when asked by a segment: a challenge ACK (RFC 5961).
+    Challenge,
+    /// The user did.
+    Given,
+}
+
+/// How the number of one descriptor's connection was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The descriptor.
+    pub fd: Fd,
+    /// How.
+    pub way: Way,
+}
+
 /// An errno on its way from one process of fdclose to another.
 mod errno_by_number {
     use nix::errno::Errno;
@@ -195,6 +218,8 @@ pub struct Operation {
     pub total_pause: Duration,
     /// Who was waiting on a descriptor when it was closed.
     pub waited: Vec<Waited>,
+    /// How the numbers of connections were found.
+    pub found: Vec<Found>,
     /// Why it ended early, if it did.
     pub error: Option<Obstacle>,
     /// Whether every thread was put back as it was.
@@ -214,6 +239,7 @@ impl Operation {
             longest_pause: Duration::ZERO,
             total_pause: Duration::ZERO,
             waited: Vec::new(),
+            found: Vec::new(),
             error: None,
             restored: true,
             insured: true,

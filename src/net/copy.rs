@@ -94,6 +94,15 @@ pub fn shut_down(socket: BorrowedFd<'_>, how: Shutdown) -> Result<(), Errno> {
     shutdown(socket.as_raw_fd(), how)
 }
 
+/// The state of a TCP socket, right now; `None` for one that this build does not know.
+///
+/// # Errors
+/// What getsockopt(2) answers.
+pub fn tcp_state(socket: BorrowedFd<'_>) -> Result<Option<TcpState>, Errno> {
+    let state = sys::tcp_state(socket);
+    state.map(TcpState::from_kernel).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+}
+
 /// Whether the other end of a connection has closed it, or it has failed.
 #[must_use]
 pub fn peer_is_gone(socket: BorrowedFd<'_>) -> bool {

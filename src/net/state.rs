@@ -35,6 +35,12 @@ pub enum TcpState {
 }
 
 impl TcpState {
+    /// Whether both ends know each other's numbers (RFC 9293, 3.3.2), and it has not ended.
+    #[must_use]
+    pub const fn is_synchronized(self) -> bool {
+        !matches!(self, Self::SynSent | Self::SynRecv | Self::NewSynRecv | Self::Close | Self::Listen)
+    }
+
     /// Every state, in the kernel's order.
     pub const ALL: &'static [Self] = &[
         Self::Established,

@@ -56,3 +56,44 @@ pub(super) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
     };
     if answer == 0 { Ok(state) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Sets an option whose value is an int.
+pub(super) fn set_int_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+    // SAFETY: `value` is alive for the call, and `len` is its size.
+    let answer =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// SIOCOUTQ or SIOCOUTQNSD of tcp(7): how much of what was written waits.
+pub(super) fn queue_len(socket: BorrowedFd<'_>, request: libc::Ioctl) -> Result<u32, Errno> {
+    let mut len: libc::c_int = 0;
+    // SAFETY: both requests write one int, and `len` is one.
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut len) })?;
+    u32::try_from(len).map_err(|_| Errno::EOVERFLOW)
+}
+
+/// SO_ATTACH_FILTER of socket(7): nothing but what `program` lets through is received from now on.
+pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let len = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let size = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).unwrap_or(0);
+    // SAFETY: `program` and the instructions it points to are alive for the call, which copies and checks them, and only
+    // reads them; `len` and `size` are theirs.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size,
+        )
+    };
+    Errno::result(answer).map(drop)
+}

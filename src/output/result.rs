@@ -7,6 +7,7 @@ use super::sanitize::bounded;
 use super::table::{self, Row};
 use super::units::{Count, Counted, Micros};
 use super::wrap;
+use crate::method::Way;
 use crate::report::{
     ActionReport, ConnectionFate, HolderReport, Outcome, ProcessReport, TargetReport, WaitEnd,
 };
@@ -50,6 +51,7 @@ fn write_one(report: &ActionReport, layout: &Layout, out: &mut dyn Write) -> io:
             }
             write_waiters(&[target], out)?;
             write_connection(target, layout, out)?;
+            write_way(target, out)?;
             write_pause(report, "paused", out)?;
             write_holders(target, false, out)
         }
@@ -174,6 +176,15 @@ fn write_connection(target: &TargetReport, layout: &Layout, out: &mut dyn Write)
         _ => return Ok(()),
     };
     write!(out, "; {style}{word}{style:#}")
+}
+
+/// How the number of a connection that was reset was found.
+fn write_way(target: &TargetReport, out: &mut dyn Write) -> io::Result<()> {
+    match target.number_by {
+        Some(Way::Repair) => write!(out, "; its number told by the socket"),
+        Some(Way::Challenge) => write!(out, "; its number told when asked by a segment"),
+        Some(Way::Given) | None => Ok(()),
+    }
 }
 
 /// The end of the sentence: how long the target stood still.

@@ -27,6 +27,7 @@ pub(crate) fn tcp_target() -> TargetReport {
         closed_by_process: false,
         connection: ConnectionFate::Ended,
         state_after: None,
+        number_by: None,
         waiters: Vec::new(),
         holders: Vec::new(),
         error: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 /// TCP states, by the kernel's numbers.
 pub(crate) const ESTABLISHED: u8 = 1;
@@ -93,6 +94,13 @@ pub(crate) fn tcp_rows(pid: u32) -> Vec<TcpRow> {
         }
     }
     rows
+}
+
+/// The state of a socket, by TCP_INFO (tcp(7)), whose first byte it is.
+#[track_caller]
+pub(crate) fn tcp_info_state(socket: &OwnedFd) -> u8 {
+    let state = super::sys::int_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO);
+    state.to_ne_bytes()[0]
 }
 
 /// The row of one socket.

@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use libc::c_int;
 
+use super::wait_until;
+
 /// kill(2).
 #[track_caller]
 pub(crate) fn kill(pid: u32, signal: c_int) {
@@ -35,6 +37,16 @@ impl Pidfd {
         assert!(fd >= 0, "pidfd_open {pid}: {}", io::Error::last_os_error());
         // SAFETY: the kernel has just made it for this process.
         Self(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&self) {
+        wait_until("the end of a process", || {
+            let mut entry = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one entry, alive for the call.
+            (unsafe { libc::poll(&raw mut entry, 1, 0) }) == 1
+        });
     }
 
     /// Sends it SIGKILL; it may have ended.
@@ -95,4 +107,35 @@ pub(crate) fn job_control_report(pid: u32) -> Option<c_int> {
     assert_eq!(result, 0, "waitid {pid}: {}", io::Error::last_os_error());
     // SAFETY: waitid fills the fields of a child's change, or leaves them zero when there was none.
     (unsafe { info.si_pid() } != 0).then_some(info.si_code)
+}
+
+/// A copy of a descriptor of another process (pidfd_getfd(2)).
+#[track_caller]
+pub(crate) fn copy_of(pid: u32, fd: i32) -> OwnedFd {
+    let process = Pidfd::open(pid);
+    // SAFETY: no pointers.
+    let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.0.as_raw_fd(), fd, 0) };
+    let copy = i32::try_from(copy).expect("a descriptor");
+    assert!(copy >= 0, "pidfd_getfd {fd} of {pid}: {}", io::Error::last_os_error());
+    // SAFETY: the kernel has just made it for this process.
+    unsafe { OwnedFd::from_raw_fd(copy) }
+}
+
+/// An option of a socket whose value is an int.
+#[track_caller]
+pub(crate) fn int_option(socket: &OwnedFd, level: c_int, option: c_int) -> c_int {
+    let (mut value, mut len) = (0, 4);
+    // SAFETY: both are alive for the call, and `len` is the size of `value`.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut len) };
+    assert_eq!(result, 0, "getsockopt {option}: {}", io::Error::last_os_error());
+    value
+}
+
+/// Sets one.
+#[track_caller]
+pub(crate) fn set_int_option(socket: &OwnedFd, level: c_int, option: c_int, value: c_int) {
+    // SAFETY: `value` is alive for the call, and as long as said.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), 4) };
+    assert_eq!(result, 0, "setsockopt {option}: {}", io::Error::last_os_error());
 }

@@ -46,6 +46,15 @@ pub(crate) fn fdclose_unshared(unshare: &[&str], args: &[&str]) -> Run {
     run(command, args)
 }
 
+/// Runs fdclose as root without one of its capabilities. Needs root and setpriv.
+#[track_caller]
+pub(crate) fn fdclose_without(capability: &str, args: &[&str]) -> Run {
+    let mut command = Command::new("setpriv");
+    let less = format!("-{capability}");
+    command.args(["--bounding-set", &less, "--inh-caps", &less]).arg(env!("CARGO_BIN_EXE_fdclose"));
+    run(command, args)
+}
+
 /// Runs fdclose so that it kills itself at a place of its surgery, and sees that it did: either the command is gone, or
 /// it says that its worker is.
 #[track_caller]
@@ -54,7 +63,9 @@ pub(crate) fn fdclose_dying_at(place: &str, args: &[&str]) {
     command.args(args).env("FDCLOSE_TEST_DIE_AT", place);
     let output = assert_cmd::Command::from_std(command).timeout(DEADLINE).output().expect("fdclose runs");
     let lost_its_worker = output.status.code() == Some(3)
-        && String::from_utf8_lossy(&output.stderr).contains("was killed by signal 9");
+        && [&output.stdout, &output.stderr]
+            .iter()
+            .any(|said| String::from_utf8_lossy(said).contains("was killed by signal 9"));
     let killed = output.status.signal() == Some(libc::SIGKILL);
     assert!(killed || lost_its_worker, "{place} was not come by: {output:?}");
 }

@@ -1,0 +1,340 @@
+//! `--method reset`: each way to find the number that a connection takes a RST with, and that no socket is ever left in
+//! repair (TCP_REPAIR), judged through a copy of its descriptor. What the application and the peer are told is in `methods`.
+
+mod common;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+
+use common::{
+    Need, Run, Victim, fdclose, fdclose_as, fdclose_dying_at, fdclose_without, lacks, outcome,
+    start_fdclose_with, sys, wait_until,
+};
+use serde_json::json;
+
+/// `linux/tcp.h`
+const TCP_REPAIR_ON: i32 = 1;
+const TCP_REPAIR_OFF_NO_WP: i32 = -1;
+const TCP_RECV_QUEUE: i32 = 1;
+/// `include/net/tcp_states.h`
+const ESTABLISHED: u8 = 1;
+const CLOSE: u8 = 7;
+
+/// A connection of a victim, and what the test needs to judge it.
+struct Connection {
+    victim: Victim,
+    client: TcpStream,
+    fd: i32,
+    copy: OwnedFd,
+}
+
+impl Connection {
+    #[track_caller]
+    fn new(v6: bool) -> Self {
+        let mut victim = Victim::spawn("ends", if v6 { &["--v6"] } else { &[] });
+        let port = victim.value("port");
+        let address = if v6 {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, port))
+        } else {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+        };
+        let client = TcpStream::connect(address).expect("the victim listens");
+        let fd = victim.ask_fields("accept")["fd"].parse().expect("a number");
+        let copy = sys::copy_of(victim.pid(), fd);
+        Self { victim, client, fd, copy }
+    }
+
+    fn args<'a>(&self, more: &[&'a str], texts: &'a mut Vec<String>) -> Vec<&'a str> {
+        *texts = vec![self.victim.pid_arg(), self.fd.to_string()];
+        let [pid, fd] = &texts[..] else { unreachable!() };
+        [&["--pid", pid, "--fd", fd, "--method", "reset", "--json"], more].concat()
+    }
+
+    fn reset(&self, more: &[&str]) -> Run {
+        fdclose(&self.args(more, &mut Vec::new()))
+    }
+
+    /// Without what TCP_REPAIR takes.
+    fn reset_without_repair(&self, more: &[&str]) -> Run {
+        fdclose_without("net_admin", &self.args(more, &mut Vec::new()))
+    }
+
+    fn state(&self) -> u8 {
+        common::evidence::tcp_info_state(&self.copy)
+    }
+
+    fn is_in_repair(&self) -> bool {
+        sys::int_option(&self.copy, libc::IPPROTO_TCP, libc::TCP_REPAIR) == TCP_REPAIR_ON
+    }
+
+    /// What the socket expects next, by the test's own repair.
+    fn expected_next(&self) -> u32 {
+        let tcp = libc::IPPROTO_TCP;
+        sys::set_int_option(&self.copy, tcp, libc::TCP_REPAIR, TCP_REPAIR_ON);
+        sys::set_int_option(&self.copy, tcp, libc::TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+        let next = sys::int_option(&self.copy, tcp, libc::TCP_QUEUE_SEQ).cast_unsigned();
+        sys::set_int_option(&self.copy, tcp, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+        next
+    }
+
+    #[track_caller]
+    fn assert_reset(&self, run: Run, by: &str) {
+        let document = run.exits(0).json();
+        let target = outcome(&document, self.fd);
+        assert_eq!((&target["outcome"], &target["number_by"]), (&json!("done"), &json!(by)), "{target:#}");
+        assert_eq!(
+            (&target["connection"], &target["fd_freed"]),
+            (&json!("ended"), &json!(false)),
+            "{target:#}"
+        );
+        assert_eq!(document["processes"], json!([]), "nobody was stopped");
+        assert_eq!(self.state(), CLOSE);
+        assert!(!self.is_in_repair());
+    }
+
+    /// Proves that it works in both directions.
+    #[track_caller]
+    fn assert_alive(&mut self) {
+        assert_eq!(self.state(), ESTABLISHED);
+        self.client.write_all(b"x").expect("it is connected");
+        wait_until("what was sent", || self.victim.ask(&format!("recv {}", self.fd)) == "value=1");
+        assert_eq!(self.victim.ask(&format!("send {}", self.fd)), "value=1");
+        self.client.set_read_timeout(Some(common::PATIENCE)).expect("it can be");
+        self.client.read_exact(&mut [0]).expect("it is connected");
+    }
+}
+
+fn families() -> &'static [bool] {
+    if lacks(&[Need::Ipv6]) { &[false] } else { &[false, true] }
+}
+
+#[test]
+fn the_socket_tells_its_number() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    for &v6 in families() {
+        for half_closed in [false, true] {
+            let mut connection = Connection::new(v6);
+            // Numbers move on with what is sent, and with a FIN.
+            connection.assert_alive();
+            if half_closed {
+                connection.client.shutdown(Shutdown::Write).expect("it is connected");
+            }
+            connection.assert_reset(connection.reset(&[]), "repair");
+        }
+    }
+}
+
+#[test]
+fn the_kernel_tells_the_number_when_asked_by_a_segment() {
+    if lacks(&[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    for &v6 in families() {
+        for half_closed in [false, true] {
+            let mut connection = Connection::new(v6);
+            connection.assert_alive();
+            if half_closed {
+                connection.client.shutdown(Shutdown::Write).expect("it is connected");
+            }
+            connection.assert_reset(connection.reset_without_repair(&[]), "challenge");
+        }
+    }
+}
+
+/// A RST with a wrong number has drawn an answer; for `tcp_invalid_ratelimit` the kernel gives no other.
+#[test]
+fn a_kernel_that_has_just_answered_is_asked_again() {
+    if lacks(&[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    let connection = Connection::new(false);
+    let beside = connection.expected_next().wrapping_add(1000).to_string();
+    connection.reset(&["--seq", &beside]).exits(3);
+    connection.assert_reset(connection.reset_without_repair(&[]), "challenge");
+}
+
+#[test]
+fn the_number_can_be_given() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    for &v6 in families() {
+        let mut connection = Connection::new(v6);
+        let next = connection.expected_next();
+        // A number in the window, but not the next one, is not taken.
+        let document = connection.reset(&["--seq", &next.wrapping_add(1).to_string()]).exits(3).json();
+        let target = outcome(&document, connection.fd);
+        assert_eq!(
+            (&target["outcome"], &target["number_by"]),
+            (&json!("failed"), &json!(null)),
+            "{target:#}"
+        );
+        connection.assert_alive();
+        let next = connection.expected_next();
+        connection.assert_reset(connection.reset(&["--seq", &next.to_string()]), "given");
+    }
+}
+
+#[test]
+fn one_number_is_for_one_connection() {
+    let mut connection = Connection::new(false);
+    let fd = connection.fd.to_string();
+    let (pid, port): (String, u16) = (connection.victim.pid_arg(), connection.victim.value("port"));
+    let _other = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the victim listens");
+    let other = connection.victim.ask_fields("accept")["fd"].clone();
+    let both = format!("{fd},{other}");
+    let run = fdclose(&["--pid", &pid, "--fd", &both, "--method", "reset", "--seq", "1"]).exits(2);
+    run.one_error().says(&["--seq is the number of one connection"]);
+    connection.assert_alive();
+    for wrong in [&["--seq", "1", "--both-ends"][..], &["--seq", "4294967296"]] {
+        connection.reset(wrong).exits(2).one_error();
+    }
+    let run = fdclose(&["--pid", &pid, "--fd", &fd, "--seq", "1"]).exits(2);
+    run.one_error().says(&["--method reset only"]);
+}
+
+#[test]
+fn the_peer_gets_one_too_if_that_is_asked_for() {
+    if lacks(&[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    for without_repair in [false, true] {
+        let mut connection = Connection::new(false);
+        connection.assert_alive();
+        if without_repair {
+            connection.assert_reset(connection.reset_without_repair(&["--both-ends"]), "challenge");
+        } else {
+            connection.assert_reset(connection.reset(&["--both-ends"]), "repair");
+        }
+        let told = connection.client.read(&mut [0]).expect_err("it is reset");
+        assert_eq!(told.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+/// Many, and two descriptors of one connection.
+#[test]
+fn many_are_reset_at_once() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let mut victim = Victim::spawn("close_wait", &["--count", "300"]);
+    let fds: Vec<i32> = victim.list("fds");
+    let range = format!("{}-{}", fds[0], fds[fds.len() - 1]);
+    let pid = victim.pid_arg();
+    let run = fdclose(&[
+        "--pid",
+        &pid,
+        "--fd",
+        &range,
+        "--state",
+        "close-wait",
+        "--method",
+        "reset",
+        "--json",
+        "--yes",
+    ]);
+    let document = run.exits(0).json();
+    assert_eq!(document["summary"]["done"], 300);
+    for fd in fds {
+        let copy = sys::copy_of(victim.pid(), fd);
+        assert_eq!(common::evidence::tcp_info_state(&copy), CLOSE);
+    }
+    assert_eq!(victim.ask("check"), "open=300", "the descriptors stay");
+    victim.serves();
+}
+
+#[test]
+fn two_descriptors_of_one_connection_are_one() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let victim = Victim::spawn("dup_holder", &[]);
+    let (pid, inode): (String, String) = (victim.pid_arg(), victim.value("inode"));
+    let document =
+        fdclose(&["--pid", &pid, "--inode", &inode, "--method", "reset", "--json"]).exits(0).json();
+    let targets = document["targets"].as_array().expect("a list");
+    assert!(targets.len() > 1, "{document:#}");
+    assert!(
+        targets.iter().all(|target| target["outcome"] == "done" && target["number_by"] == "repair"),
+        "{document:#}"
+    );
+}
+
+const PLACES: [&str; 3] = ["repairing", "numbered", "mended"];
+
+/// Whatever the worker dies in, the command mends the socket.
+#[test]
+fn a_worker_killed_in_the_middle_leaves_no_socket_in_repair() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    for place in PLACES {
+        for reuse in [0, 1] {
+            let mut connection = Connection::new(false);
+            sys::set_int_option(&connection.copy, libc::SOL_SOCKET, libc::SO_REUSEADDR, reuse);
+            fdclose_dying_at(place, &connection.args(&[], &mut Vec::new()));
+            assert!(!connection.is_in_repair(), "{place}");
+            let reuses = sys::int_option(&connection.copy, libc::SOL_SOCKET, libc::SO_REUSEADDR);
+            assert_eq!(reuses, reuse, "{place}");
+            connection.assert_alive();
+        }
+    }
+}
+
+/// Whatever the worker is doing when the command dies, it ends it.
+#[test]
+fn a_command_killed_in_the_middle_leaves_no_socket_in_repair() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    for place in PLACES {
+        let connection = Connection::new(false);
+        let mut texts = Vec::new();
+        let args = connection.args(&[], &mut texts);
+        let mut started = start_fdclose_with(&args, &[("FDCLOSE_TEST_STOP_AT", place)]);
+        let worker = started.wait_until_stopped().expect("it comes by");
+        assert_ne!(worker, started.pid());
+        assert_eq!(connection.is_in_repair(), place != "mended", "the test is where it means to be");
+        let held = sys::Pidfd::open(worker);
+        started.kill();
+        wait_until("the command's end", || started.is_over());
+        sys::kill(worker, libc::SIGCONT);
+        held.wait_for_end();
+        assert!(started.ended_by(libc::SIGKILL));
+        assert!(!connection.is_in_repair(), "{place}");
+    }
+}
+
+/// As CRIU would have it.
+#[test]
+fn a_socket_that_somebody_else_repairs_is_left_alone() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let mut connection = Connection::new(false);
+    sys::set_int_option(&connection.copy, libc::IPPROTO_TCP, libc::TCP_REPAIR, TCP_REPAIR_ON);
+    let document = connection.reset(&[]).exits(2).json();
+    assert_eq!(outcome(&document, connection.fd)["outcome"], "refused");
+    assert!(connection.is_in_repair());
+    sys::set_int_option(&connection.copy, libc::IPPROTO_TCP, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+    connection.assert_alive();
+}
+
+#[test]
+fn it_takes_a_privilege_and_says_so() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let mut victim = Victim::spawn_as(common::NOBODY, "ends", &[]);
+    let port: u16 = victim.value("port");
+    let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the victim listens");
+    let fd = victim.ask_fields("accept")["fd"].clone();
+    let run =
+        fdclose_as(common::NOBODY, &["--pid", &victim.pid_arg(), "--fd", &fd, "--method", "reset"]).exits(2);
+    run.one_error().says(&["CAP_NET_RAW"]);
+    client.write_all(b"x").expect("it is connected");
+    wait_until("what was sent", || victim.ask(&format!("recv {fd}")) == "value=1");
+}
