@@ -6,12 +6,15 @@ use std::io::{ErrorKind, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 
 use common::evidence::{self, LISTEN};
+use common::net::Net;
 use common::{Before, Need, Victim, fdclose, fdclose_as, lacks, outcome, wait_until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     CloseWait,
     Established,
+    /// The same, with a peer that has vanished without a word.
+    DeadPeer,
     FinWait2,
     Listen,
 }
@@ -37,8 +40,12 @@ struct Seen {
     peer: &'static str,
 }
 
-fn run(method: &str, state: State, v6: bool) -> Seen {
-    let mut victim = Victim::spawn("ends", if v6 { &["--v6"] } else { &[] });
+fn run(method: &str, state: State, v6: bool, net: Option<&Net>) -> Seen {
+    let family: &[&str] = if v6 { &["--v6"] } else { &[] };
+    let mut victim = match net {
+        Some(net) => net.spawn("ends", &[family, &["--any"]].concat()),
+        None => Victim::spawn("ends", family),
+    };
     let address = if v6 {
         SocketAddr::from((Ipv6Addr::LOCALHOST, victim.value("port")))
     } else {
@@ -48,11 +55,15 @@ fn run(method: &str, state: State, v6: bool) -> Seen {
     let (fd, inode): (i32, u64) = if state == State::Listen {
         (victim.value("listener"), victim.value("inode"))
     } else {
-        let client = TcpStream::connect(address).expect("the victim listens");
+        let client = match net {
+            Some(net) => net.connect(v6, address.port()),
+            None => TcpStream::connect(address).expect("the victim listens"),
+        };
         let (fd, inode) = accepted(&victim.ask("accept"));
         match state {
             State::CloseWait => client.shutdown(Shutdown::Write).expect("it is connected"),
             State::FinWait2 => assert_eq!(victim.ask(&format!("finish {fd}")), "value=0"),
+            State::DeadPeer => net.expect("it has one").cut(),
             State::Established | State::Listen => {}
         }
         peer = Some(client);
@@ -60,7 +71,7 @@ fn run(method: &str, state: State, v6: bool) -> Seen {
     };
     let number = match state {
         State::CloseWait => 8,
-        State::Established => 1,
+        State::Established | State::DeadPeer => 1,
         State::FinWait2 => 5,
         State::Listen => LISTEN,
     };
@@ -131,31 +142,38 @@ struct Row {
     peer: &'static str,
 }
 
+const FIN_WAIT_1: Option<u8> = Some(4);
 const FIN_WAIT_2: Option<u8> = Some(5);
 
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     Row { method: "close", state: State::CloseWait, connection: "ended", state_after: None, told: None, peer: "FIN" },
     Row { method: "close", state: State::Established, connection: "ended", state_after: None, told: None, peer: "FIN" },
+    Row { method: "close", state: State::DeadPeer, connection: "ended", state_after: None, told: None, peer: "nothing" },
     Row { method: "close", state: State::FinWait2, connection: "ended", state_after: None, told: None, peer: "FIN" },
     Row { method: "close", state: State::Listen, connection: "ended", state_after: None, told: None, peer: "" },
     Row { method: "replace", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, EPIPE, NOTHING]), peer: "FIN" },
     Row { method: "replace", state: State::Established, connection: "ended", state_after: None, told: Some([EOF, EPIPE, NOTHING]), peer: "FIN" },
+    Row { method: "replace", state: State::DeadPeer, connection: "ended", state_after: None, told: Some([EOF, EPIPE, NOTHING]), peer: "nothing" },
     Row { method: "replace", state: State::FinWait2, connection: "ended", state_after: None, told: Some([EOF, EPIPE, NOTHING]), peer: "FIN" },
     Row { method: "replace", state: State::Listen, connection: "ended", state_after: None, told: Some([EINVAL, EPIPE, NOTHING]), peer: "" },
     Row { method: "shutdown", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, EPIPE, HANGUP]), peer: "FIN" },
     Row { method: "shutdown", state: State::Established, connection: "remains", state_after: FIN_WAIT_2, told: Some([EOF, EPIPE, HANGUP]), peer: "FIN" },
+    Row { method: "shutdown", state: State::DeadPeer, connection: "remains", state_after: FIN_WAIT_1, told: Some([EOF, EPIPE, HANGUP]), peer: "nothing" },
     Row { method: "shutdown", state: State::FinWait2, connection: "remains", state_after: FIN_WAIT_2, told: Some([EOF, EPIPE, HANGUP]), peer: "FIN" },
     Row { method: "shutdown", state: State::Listen, connection: "ended", state_after: None, told: Some([EINVAL, EPIPE, NOTHING]), peer: "" },
     Row { method: "destroy", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, ECONNABORTED, HANGUP]), peer: "RST" },
     Row { method: "destroy", state: State::Established, connection: "ended", state_after: None, told: Some([ECONNABORTED, EPIPE, HANGUP]), peer: "RST" },
+    Row { method: "destroy", state: State::DeadPeer, connection: "ended", state_after: None, told: Some([ECONNABORTED, EPIPE, HANGUP]), peer: "nothing" },
     Row { method: "destroy", state: State::FinWait2, connection: "ended", state_after: None, told: Some([ECONNABORTED, EPIPE, HANGUP]), peer: "FIN" },
     Row { method: "destroy", state: State::Listen, connection: "ended", state_after: None, told: Some([EINVAL, ECONNABORTED, NOTHING]), peer: "" },
     Row { method: "reset", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, EPIPE, HANGUP]), peer: "nothing" },
     Row { method: "reset", state: State::Established, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "nothing" },
+    Row { method: "reset", state: State::DeadPeer, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "nothing" },
     Row { method: "reset", state: State::FinWait2, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "FIN" },
     Row { method: "reset --both-ends", state: State::CloseWait, connection: "ended", state_after: None, told: Some([EOF, EPIPE, HANGUP]), peer: "RST" },
     Row { method: "reset --both-ends", state: State::Established, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "RST" },
+    Row { method: "reset --both-ends", state: State::DeadPeer, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "nothing" },
     Row { method: "reset --both-ends", state: State::FinWait2, connection: "ended", state_after: None, told: Some([ECONNRESET, EPIPE, HANGUP]), peer: "FIN" },
 ];
 
@@ -176,7 +194,12 @@ fn each_method_does_what_the_table_says() {
                 }),
                 peer: row.peer,
             };
-            let seen = run(row.method, row.state, v6);
+            // Each its own, as it is cut.
+            let net = if row.state == State::DeadPeer { Net::new() } else { None };
+            if row.state == State::DeadPeer && net.is_none() {
+                continue;
+            }
+            let seen = run(row.method, row.state, v6, net.as_ref());
             if seen != expected {
                 wrong.push(format!("{} {:?} v6={v6}: {seen:?}, not {expected:?}", row.method, row.state));
             }

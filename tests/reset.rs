@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 
+use common::net::Net;
 use common::{
     Need, Run, Victim, fdclose, fdclose_as, fdclose_dying_at, fdclose_without, lacks, outcome,
     start_fdclose_with, sys, wait_until,
@@ -32,7 +33,7 @@ struct Connection {
 impl Connection {
     #[track_caller]
     fn new(v6: bool) -> Self {
-        let mut victim = Victim::spawn("ends", if v6 { &["--v6"] } else { &[] });
+        let victim = Victim::spawn("ends", if v6 { &["--v6"] } else { &[] });
         let port = victim.value("port");
         let address = if v6 {
             SocketAddr::from((Ipv6Addr::LOCALHOST, port))
@@ -40,6 +41,11 @@ impl Connection {
             SocketAddr::from((Ipv4Addr::LOCALHOST, port))
         };
         let client = TcpStream::connect(address).expect("the victim listens");
+        Self::of(victim, client)
+    }
+
+    #[track_caller]
+    fn of(mut victim: Victim, client: TcpStream) -> Self {
         let fd = victim.ask_fields("accept")["fd"].parse().expect("a number");
         let copy = sys::copy_of(victim.pid(), fd);
         Self { victim, client, fd, copy }
@@ -321,6 +327,56 @@ fn a_socket_that_somebody_else_repairs_is_left_alone() {
     assert!(connection.is_in_repair());
     sys::set_int_option(&connection.copy, libc::IPPROTO_TCP, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
     connection.assert_alive();
+}
+
+/// Whatever the machine thinks of segments that come in by another way than answers would take.
+#[test]
+fn a_peer_elsewhere_is_no_obstacle() {
+    let Some(net) = Net::new() else { return };
+    if lacks(&[Need::Program("setpriv")]) {
+        return;
+    }
+    for reverse_path_filter in [0, 1, 2] {
+        net.filter_reverse_paths(reverse_path_filter);
+        // The last is v4 on a socket of IPv6.
+        for (listens, v6) in
+            [(&["--any"][..], false), (&["--any", "--v6"], true), (&["--any", "--v6"], false)]
+        {
+            for without_repair in [false, true] {
+                let victim = net.spawn("ends", listens);
+                let client = net.connect(v6, victim.value("port"));
+                let mut connection = Connection::of(victim, client);
+                connection.assert_alive();
+                let (run, by) = if without_repair {
+                    (connection.reset_without_repair(&["--both-ends"]), "challenge")
+                } else {
+                    (connection.reset(&["--both-ends"]), "repair")
+                };
+                connection.assert_reset(run, by);
+                let told = connection.client.read(&mut [0]).expect_err("it is reset");
+                assert_eq!(told.kind(), ErrorKind::ConnectionReset, "{listens:?} {v6} {without_repair}");
+            }
+        }
+    }
+}
+
+/// The kernel's answer is for the peer, and does not leave the machine: there is nothing to hear.
+#[test]
+fn a_dead_peer_is_no_obstacle_if_the_socket_tells_its_number() {
+    let Some(net) = Net::new() else { return };
+    if lacks(&[Need::Program("setpriv")]) {
+        return;
+    }
+    let victim = net.spawn("ends", &["--any"]);
+    let client = net.connect(false, victim.value("port"));
+    let connection = Connection::of(victim, client);
+    net.cut();
+    net.forget_neighbour();
+    let document = connection.reset_without_repair(&[]).exits(3).json();
+    let error = outcome(&document, connection.fd)["error"].as_str().expect("a reason").to_owned();
+    assert!(error.contains("could not be found"), "{error}");
+    assert_eq!(connection.state(), ESTABLISHED);
+    connection.assert_reset(connection.reset(&[]), "repair");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) mod cgroup;
 pub(crate) mod evidence;
 mod lag;
 mod needs;
+pub(crate) mod net;
 pub(crate) mod server;
 pub(crate) mod sys;
 mod tool;

@@ -20,6 +20,8 @@ pub(crate) enum Need {
     KernelThreads,
     /// An IPv6 loopback address.
     Ipv6,
+    /// Virtual Ethernet links.
+    Veth,
     /// A hierarchy of control groups that can freeze.
     Freezer(Version),
     /// A C compiler that makes 32-bit x86 programs, if only without a library.
@@ -51,6 +53,12 @@ impl Need {
             Self::Ipv6 => {
                 let bound = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
                 bound.err().map(|error| format!("no IPv6 loopback address: {error}"))
+            }
+            // In a namespace of its own, with which it goes.
+            Self::Veth => {
+                let script = "ip link add near type veth peer name far";
+                let made = Command::new("unshare").args(["--net", "sh", "-c", script]).output();
+                (!made.is_ok_and(|made| made.status.success())).then(|| "no veth links".to_owned())
             }
             Self::Freezer(version) => {
                 version.mount().is_none().then(|| format!("no control groups {version:?} that freeze"))
