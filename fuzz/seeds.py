@@ -82,6 +82,11 @@ def main(directory):
         "descriptors": [*set(links()), *contents("/proc/[0-9]*/fdinfo/*")][:300],
         "images": [*vdso(), *programs()],
         "maps": contents(*of("maps")),
+        "packets": [
+            bytes.fromhex("45000028000040004006" "00000a0000010a0000020050126700000001000000025010ffff00000000"),
+            bytes.fromhex("6000000000140640" + "20010db8" + "00" * 11 + "01" + "20010db8" + "00" * 11 + "02")
+            + bytes.fromhex("0050126700000001000000025011ffff00000000"),
+        ],
         "selectors": [
             b"--pid\n1234\n--inode\n43000", b"--state\nclose-wait\n--peer\n10.0.0.0/8:443", b"[fe80::1/10]:80",
             b"list\n--json\n--comm\nnginx", b"--pid=1\n--fd=12,20-31\n-v\n--max-pause\n5ms", b"::ffff:10.0.0.1",

@@ -4,7 +4,7 @@
 //! Each function gives its bytes to one group of parsers and panics where a result is not what it may be.
 
 pub use crate::inject::fuzzing::{code, frames, stacks};
-pub use crate::net::fuzzing::{datagram, table};
+pub use crate::net::fuzzing::{datagram, packet, table};
 pub use crate::proc::fuzzing::{auxv, descriptor, entries, thread};
 pub use crate::trace::fuzzing::wait_status;
 

@@ -2,10 +2,12 @@
 #![allow(clippy::missing_panics_doc, reason = "to panic is what they are for")]
 
 use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
 
 pub use super::diag::fuzzing::datagram;
 use super::lines::each_line;
 use super::row::{SocketInfo, parse_inet, parse_unix};
+use super::segment::{Ends, numbers_in};
 use super::{Endpoint, UnixName};
 use crate::kind::Kind;
 
@@ -45,6 +47,31 @@ pub fn table(text: &[u8]) {
             assert!(parse_inet(line, kind).is_none_or(|row| is_sane(&row, kind, line.len())));
         }
         assert!(parse_unix(line).is_none_or(|row| is_sane(&row, Kind::Unix, line.len())));
+    }
+}
+
+/// An IP packet, heard on the wire, of the connections that its own ends would make.
+pub fn packet(bytes: &[u8]) {
+    let end = |at: usize, len: usize| {
+        let address = bytes.get(at..at + len)?;
+        let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
+        v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)).ok()
+    };
+    let port = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+    for (from, to, len, ports) in [(12, 16, 4, 20), (8, 24, 16, 40)] {
+        let ends = || {
+            let local = SocketAddr::new(end(from, len)?, port(ports)?);
+            Ends::new(local, SocketAddr::new(end(to, len)?, port(ports + 2)?))
+        };
+        let Some(ends) = ends() else { continue };
+        if let Some(numbers) = numbers_in(bytes, ends) {
+            let sent = numbers.next_out.wrapping_sub(numbers.unacknowledged);
+            assert!(usize::try_from(sent).is_ok_and(|sent| sent <= bytes.len()));
+            assert_eq!(
+                numbers_in(bytes, Ends { local: ends.peer, peer: ends.local }).is_some(),
+                ends.local == ends.peer
+            );
+        }
     }
 }
 
