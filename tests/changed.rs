@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Victim, evidence, fdclose};
+use common::{Need, Victim, evidence, fdclose, fdclose_before_5_6, lacks, wait_until};
 
 const ROUNDS: u32 = 150;
 
@@ -49,6 +49,30 @@ fn keeps_changing(method: &str) {
     let taken: u32 = fields["taken"].parse().expect("a number");
     assert!(taken <= done, "{taken} closes seen, {done} said");
     assert!(done > 0 && changed > 0, "the race never went both ways: {done} done, {changed} changed");
+}
+
+/// Where the process itself makes the call.
+#[test]
+fn a_number_that_keeps_changing_is_shut_down_only_while_it_is_the_wanted_file() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let mut done = 0;
+    for _ in 0..ROUNDS / 3 {
+        let mut victim = Victim::spawn("swapper", &[]);
+        let [fd, wanted]: [String; 2] = ["fd", "wanted"].map(|key| victim.value(key));
+        let args = ["--pid", &victim.pid_arg(), "--fd", &fd, "--inode", &wanted, "--method", "shutdown"];
+        let run = fdclose_before_5_6(&args);
+        assert!(matches!(run.status, Some(0 | 1 | 3)), "{run:#?}");
+        let is_shut_down = run.stdout.starts_with("shut down 1 of 1");
+        done += u32::from(is_shut_down);
+        // The two are the ends of one connection: the other one has seen the end of this one, and not been ended.
+        let state = || evidence::tcp_of(victim.pid(), victim.value("other")).map(|row| row.state);
+        let expected = if is_shut_down { evidence::CLOSE_WAIT } else { evidence::ESTABLISHED };
+        wait_until("the state of the other", || state() == Some(expected));
+        victim.ask("check");
+    }
+    assert!(done > 0, "it was never the wanted file");
 }
 
 #[test]

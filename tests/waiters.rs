@@ -6,7 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    Before, NOBODY, Need, Run, Victim, alone, evidence, fdclose, fdclose_as, lacks, outcome, wait_until,
+    Before, NOBODY, Need, Run, Victim, alone, evidence, fdclose, fdclose_as, fdclose_before_5_6, lacks,
+    outcome, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -287,6 +288,35 @@ fn closes_both() {
     assert_eq!(waiting.returned(), (0, 0));
     assert_eq!(outcome(&document, waiting.fd)["connection"], "ended");
     waiting.assert_peer_told();
+}
+
+/// Where the process itself has to make the call, in a stop that has ended these for a moment.
+#[test]
+fn who_waits_on_a_socket_that_is_shut_down_in_the_stop_is_told_of_its_end() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    for (call, expected) in [
+        ("recv@tcp4", (0, 0)),
+        ("recv@unix+fork", (0, 0)),
+        ("send@tcp4", (-1, libc::EPIPE)),
+        ("accept@tcp6", (-1, libc::EINVAL)),
+        ("poll@tcp4", (i64::from(libc::POLLIN | libc::POLLHUP), 0)),
+        ("epoll_wait@tcp4", (1, 0)),
+    ] {
+        for role in [Role::Surgical, Role::Bystander] {
+            let mut waiting = Waiting::spawn(call, role);
+            let before = Before::of(waiting.victim.pid());
+            let (pid, fd) = (waiting.victim.pid_arg(), waiting.fd.to_string());
+            let args = ["--pid", &pid, "--fd", &fd, "--force", "--method", "shutdown", "--json"];
+            let document = fdclose_before_5_6(&args).exits(0).json();
+            assert_eq!(outcome(&document, waiting.fd)["outcome"], "done", "{call}: {document:#}");
+            assert_eq!(document["processes"][0]["stops"], 1, "{call}: {document:#}");
+            assert_eq!(waiting.returned(), expected, "{call}, {role:?}");
+            assert_eq!(waiting.victim.ask("check"), "open=1", "{call}: it stays");
+            before.assert_untouched();
+        }
+    }
 }
 
 /// How often the number is taken in each row.

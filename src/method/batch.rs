@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::surgeon::{Candidate, Surgeon};
 use super::waits::{Waiter, Waits};
-use super::{Item, ItemOutcome, Job, replace};
+use super::{Item, ItemOutcome, Job, replace, shutdown};
 use crate::error::TraceError;
 use crate::ids::Fd;
 use crate::inject::{ChainEnd, fdops};
@@ -41,6 +41,8 @@ pub(super) enum Act {
     Close,
     /// A dead socket takes their place.
     Replace,
+    /// They are shut down.
+    Shutdown,
 }
 
 /// The descriptors of one slice.
@@ -91,7 +93,7 @@ impl<'a> Batch<'a> {
         self.waiters
     }
 
-    /// Closes or replaces as many as fit until `limits` are reached, at least one. What has not had its turn by then has
+    /// Does `act` to as many as fit until `limits` are reached, at least one. What has not had its turn by then has
     /// no outcome.
     pub(super) fn act(
         &self,
@@ -100,6 +102,10 @@ impl<'a> Batch<'a> {
         outcomes: &mut [ItemOutcome],
         limits: Limits,
     ) -> Result<(), TraceError> {
+        if act == Act::Shutdown {
+            let shut_down = |surgeon: &mut Surgeon<'_>, _, item: &Item| shutdown::injected(surgeon, item);
+            return self.one_by_one(surgeon, outcomes, limits.looking, shut_down);
+        }
         if act == Act::Replace {
             let replace = |surgeon: &mut Surgeon<'_>, index: usize, item: &Item| {
                 replace::one(surgeon, item, self.sockets.get(index).copied().flatten())

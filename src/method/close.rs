@@ -3,7 +3,8 @@
 //! All threads stop, so nothing can change between the look and the act; each descriptor is looked at again, and
 //! closed only if it still refers to what was selected. Between two slices of a long batch the target runs.
 //!
-//! `replace` goes the same way, to another call at its end; see [`super::replace`].
+//! `replace`, and `shutdown` where there are no copies of descriptors, go the same way, to other calls at its end; see
+//! [`super::replace`].
 
 use std::mem;
 use std::ops::Range;
@@ -60,7 +61,7 @@ pub(super) fn perform(act: Act, procfs: &Procfs, job: &Job<'_>, conduct: Conduct
     }
     match worker::run(copies, perform) {
         Ok(Ok(operation)) => operation,
-        Ok(Err(loss)) => look_at_what_is_left(job, &loss),
+        Ok(Err(loss)) => look_at_what_is_left(act, job, &loss),
         // No process to be had: better done here than not at all.
         Err(_) => perform(copies()),
     }
@@ -72,10 +73,13 @@ fn makes_chains(act: Act, job: &Job<'_>) -> bool {
 }
 
 /// The worker was lost. It can't say what it did; the descriptors can.
-fn look_at_what_is_left(job: &Job<'_>, loss: &Lost) -> Operation {
+fn look_at_what_is_left(act: Act, job: &Job<'_>, loss: &Lost) -> Operation {
     let _watched = watchdog::over(job.process.pid());
     let mut operation = Operation::new(job.items.len());
     let outcome = |item: &Item| match job.process.fd_dir(job.table).and_then(|dir| dir.identity(item.fd)) {
+        Ok(Some(now)) if now == item.expected && act == Act::Shutdown => {
+            ItemOutcome::Failed(format!("{loss}; whether it was shut down is not known"))
+        }
         Ok(Some(now)) if now == item.expected => {
             ItemOutcome::Failed(format!("{loss}; it was left as it was"))
         }
@@ -182,7 +186,7 @@ fn act_on_all(
         }
         let range = following(items, next, &pace);
         // A process that shares the table is another holder, and its signals would wait meanwhile.
-        if sharers.is_empty() {
+        if act != Act::Shutdown && sharers.is_empty() {
             let watchers =
                 candidate.watchers(items.get(range.clone()).unwrap_or_default(), |fd| wake.is_new(fd));
             wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
@@ -203,7 +207,11 @@ fn act_on_all(
         let since = sharers.since().map_or(stopped.since(), |since| since.min(stopped.since()));
         candidate.move_to_living(process, stopped.threads())?;
         batch.notice(&waits, candidate);
-        if wake.is_due(batch.waiters()) && sharers.is_empty() && !stopped.is_group_stopped() {
+        if act != Act::Shutdown
+            && wake.is_due(batch.waiters())
+            && sharers.is_empty()
+            && !stopped.is_group_stopped()
+        {
             group = stopped.resume()?;
             operation.count_pause(since.elapsed());
             let waiters = batch.into_waiters();
@@ -322,6 +330,8 @@ fn end_waits(
         let end = match act {
             Act::Close => end_wait(thread, waiter),
             Act::Replace => replace::end_wait(thread, waiter),
+            // It starts anew, and is told of the end.
+            Act::Shutdown => continue,
         };
         let end = match end {
             Ok(Some(end)) => end,

@@ -34,7 +34,7 @@ pub fn run(method: Method, procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> 
     match method {
         Method::Close => close::close(procfs, job, conduct),
         Method::Replace => close::perform(batch::Act::Replace, procfs, job, conduct),
-        Method::Shutdown => shutdown::shutdown(job),
+        Method::Shutdown => shutdown::shutdown(procfs, job, conduct),
         Method::Destroy => destroy::destroy(job),
         Method::Reset(wish) => reset::reset(job, wish, conduct),
         Method::Kill(signal) => kill::kill(job, signal, conduct),

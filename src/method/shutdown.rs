@@ -1,32 +1,58 @@
 //! `shutdown`: both directions of a socket are shut down, through a copy of its descriptor.
 //!
-//! The process is never stopped. A shutdown acts on the socket, so every holder sees it: reads give the end of file,
+//! The process is not stopped. A shutdown acts on the socket, so every holder sees it: reads give the end of file,
 //! writes EPIPE, whoever waits in a call wakes up, and epoll tells of it; whoever still tracks the descriptor closes it
 //! in its own time. The descriptor stays open until then.
+//!
+//! Before Linux 5.6 there are no copies. The process then makes the call itself, in a stop, as it would be made to close
+//! the descriptor ([`super::close`]).
 
 use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use nix::sys::socket::Shutdown;
 
-use super::{Item, ItemOutcome, Job, Operation};
+use super::batch::{Act, Comparison};
+use super::surgeon::Surgeon;
+use super::{Conduct, Item, ItemOutcome, Job, Operation, close};
+use crate::error::TraceError;
+use crate::inject::fdops;
 use crate::net::{Copies, shut_down};
-use crate::proc::FdTarget;
+use crate::proc::{FdTarget, Procfs};
 
 /// Does `job`.
-pub(super) fn shutdown(job: &Job<'_>) -> Operation {
+pub(super) fn shutdown(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     let mut operation = Operation::new(job.items.len());
-    let copies = Copies::of(job.process);
-    operation.outcomes = job.items.iter().map(|item| one(copies.as_ref(), item)).collect();
+    let copies = Copies::of(job.process).filter(Copies::are_to_be_had);
+    let Some(copies) = copies else { return close::perform(Act::Shutdown, procfs, job, conduct) };
+    operation.outcomes = job.items.iter().map(|item| one(&copies, item)).collect();
     operation
 }
 
-fn one(copies: Option<&Copies>, item: &Item) -> ItemOutcome {
+/// In the target, in a stop.
+pub(super) fn injected(surgeon: &mut Surgeon<'_>, item: &Item) -> Result<ItemOutcome, TraceError> {
+    match surgeon.compare(item, None) {
+        Ok(Comparison::Gone) => return Ok(ItemOutcome::Gone),
+        Ok(Comparison::Changed) => return Ok(ItemOutcome::Changed),
+        Err(error) => return Ok(ItemOutcome::Failed(error.to_string())),
+        Ok(Comparison::Same) => {}
+    }
+    Ok(match fdops::shutdown(surgeon.remote()?, item.fd)? {
+        Ok(()) | Err(Errno::ENOTCONN) => ItemOutcome::Done(None),
+        // i386 before Linux 4.3.
+        Err(Errno::ENOSYS) => ItemOutcome::Refused {
+            why: "this kernel has no shutdown(2) of its own for 32-bit processes (Linux 4.3)".to_owned(),
+            hint: "use --method close".to_owned(),
+        },
+        Err(errno) => ItemOutcome::Failed(format!("shutdown in the target: {}", errno.desc())),
+    })
+}
+
+fn one(copies: &Copies, item: &Item) -> ItemOutcome {
     let FdTarget::Socket(inode) = item.expected.target else {
         return ItemOutcome::Failed("it is no socket".to_owned());
     };
-    let answer = copies.map_or(Err(Errno::ENOSYS), |copies| copies.try_copy(item.fd, inode));
-    match answer {
+    match copies.try_copy(item.fd, inode) {
         Ok(Some(copy)) => match shut_down(copy.as_fd(), Shutdown::Both) {
             // A socket that is not connected has nothing to shut down, but whoever waits on it is woken all the same.
             Ok(()) | Err(Errno::ENOTCONN) => ItemOutcome::Done(None),
@@ -34,10 +60,6 @@ fn one(copies: Option<&Copies>, item: &Item) -> ItemOutcome {
         },
         Ok(None) => ItemOutcome::Changed,
         Err(Errno::EBADF | Errno::ESRCH) => ItemOutcome::Gone,
-        Err(Errno::ENOSYS) => ItemOutcome::Refused {
-            why: "this kernel makes no copies of descriptors (pidfd_getfd, Linux 5.6)".to_owned(),
-            hint: "use --method close".to_owned(),
-        },
         Err(Errno::EPERM) => ItemOutcome::Refused {
             why: "copying the descriptor (pidfd_getfd) takes the rights of ptrace(2)".to_owned(),
             hint: "run fdclose as root".to_owned(),

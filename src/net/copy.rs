@@ -28,11 +28,19 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// For the descriptors of `process`; `None` where the kernel has no pidfd_getfd (below 5.6) or no pidfd.
+    /// For the descriptors of `process`; `None` where the kernel has no pidfd.
     #[must_use]
     pub fn of(process: &Process) -> Option<Self> {
         let pidfd = process.pidfd().ok()??;
         Some(Self { pidfd })
+    }
+
+    /// Whether the kernel makes copies at all: pidfds came before (Linux 5.3).
+    #[must_use]
+    pub fn are_to_be_had(&self) -> bool {
+        // No process has this descriptor.
+        let none = Fd::new(i32::MAX);
+        none.is_some_and(|none| sys::pidfd_getfd(self.pidfd.as_fd(), none).err() != Some(Errno::ENOSYS))
     }
 
     /// Has the table of descriptors grow now, so that so many copies more fit into it. Copies that find no room later

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::victim::command_as;
-use super::{evidence, wait_until};
+use super::{binaries, evidence, wait_until};
 
 /// fdclose never hangs: this is far above its own default deadline of 5 s.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -52,6 +52,14 @@ pub(crate) fn fdclose_without(capability: &str, args: &[&str]) -> Run {
     let mut command = Command::new("setpriv");
     let less = format!("-{capability}");
     command.args(["--bounding-set", &less, "--inh-caps", &less]).arg(env!("CARGO_BIN_EXE_fdclose"));
+    run(command, args)
+}
+
+/// Runs fdclose as on a kernel without pidfd_getfd(2), which came with Linux 5.6. Needs root.
+#[track_caller]
+pub(crate) fn fdclose_before_5_6(args: &[&str]) -> Run {
+    let mut command = Command::new(binaries::victim("old_kernel"));
+    command.arg("pidfd_getfd").arg(env!("CARGO_BIN_EXE_fdclose"));
     run(command, args)
 }
 
