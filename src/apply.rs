@@ -16,6 +16,8 @@ use crate::report::{
 use crate::survey::{Diags, Match, Survey};
 use crate::verify;
 
+mod still_idle;
+
 /// The report on a plan that is not carried out: because it is a dry run, or because nothing in it may be done.
 #[must_use]
 pub fn preview(survey: &Survey, plan: &Plan, method: Method, dry_run: bool) -> ActionReport {
@@ -39,7 +41,12 @@ pub fn apply(
     let mut processes = Vec::new();
     for share in &plan.processes {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
-        let (items, sockets) = items(survey, share);
+        let (share, awake) = still_idle::split(survey, &mut diags, share);
+        targets.extend(awake.into_iter().map(|index| (index, left_alone(survey, index))));
+        if share.act_on.is_empty() {
+            continue;
+        }
+        let (items, sockets) = items(survey, &share);
         let job = Job {
             process: &subject.process,
             table: subject.table,
@@ -48,7 +55,7 @@ pub fn apply(
             sockets: &sockets,
         };
         let operation = method::run(method, procfs, &job, conduct);
-        targets.extend(outcomes(survey, share, method, &operation));
+        targets.extend(outcomes(survey, &share, method, &operation));
         if operation.stops > 0 || !operation.restored {
             processes.push(process_report(subject.process.pid(), &subject.comm, &operation));
         }
@@ -132,6 +139,15 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
         holders: Vec::new(),
         error: None,
         hint: None,
+    }
+}
+
+/// The report on a connection whose peer came back before it was its turn.
+fn left_alone(survey: &Survey, index: usize) -> TargetReport {
+    TargetReport {
+        error: Some("its peer was heard of since it was selected: it was left alone".to_owned()),
+        hint: Some("select again".to_owned()),
+        ..target_report(survey, index, Outcome::Changed)
     }
 }
 

@@ -4,6 +4,7 @@
 //! that can be large: [`by_descriptor`] first, and [`by_socket`] for what the first could not decide.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::ids::{Fd, Pid};
 use crate::kind::Kind;
@@ -33,6 +34,19 @@ pub struct SocketFacts {
     pub local: Option<SocketAddr>,
     /// The other end, if connected.
     pub peer: Option<SocketAddr>,
+    /// For how many milliseconds its peer has not been heard of, if that is known.
+    pub idle_ms: Option<u64>,
+}
+
+/// Whether a socket is selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Not selected.
+    No,
+    /// Selected.
+    Yes,
+    /// A connection that would be selected if its idle time were long enough, but nobody knows that.
+    IdleUnknown,
 }
 
 /// Whether a process is one of those selected.
@@ -57,8 +71,10 @@ pub fn by_descriptor(selectors: &Selectors, fd: Fd, target: &FdTarget) -> Verdic
         return Verdict::No;
     }
     let kind = target.kind();
-    let asks_socket =
-        !(selectors.states.is_empty() && selectors.local.is_empty() && selectors.peer.is_empty());
+    let asks_socket = !(selectors.states.is_empty()
+        && selectors.local.is_empty()
+        && selectors.peer.is_empty()
+        && selectors.idle_for.is_none());
     if kind == Kind::Socket {
         let any_kind = selectors.kinds.is_empty() || selectors.kinds.contains(&KindChoice::Any);
         return if any_kind && !asks_socket { Verdict::Yes } else { Verdict::AskSocket };
@@ -68,16 +84,32 @@ pub fn by_descriptor(selectors: &Selectors, fd: Fd, target: &FdTarget) -> Verdic
 
 /// What the socket tables tell. For sockets that [`by_descriptor`] did not rule out.
 #[must_use]
-pub fn by_socket(selectors: &Selectors, socket: &SocketFacts) -> bool {
+pub fn by_socket(selectors: &Selectors, socket: &SocketFacts) -> Choice {
     let state =
         selectors.states.is_empty() || socket.state.is_some_and(|state| selectors.states.contains(&state));
     let end = |filters: &[crate::net::AddrFilter], end: Option<SocketAddr>| {
         filters.is_empty() || end.is_some_and(|end| filters.iter().any(|filter| filter.matches(&end)))
     };
-    has_kind(selectors, socket.kind)
+    let selected = has_kind(selectors, socket.kind)
         && state
         && end(&selectors.local, socket.local)
-        && end(&selectors.peer, socket.peer)
+        && end(&selectors.peer, socket.peer);
+    match selectors.idle_for {
+        _ if !selected => Choice::No,
+        None => Choice::Yes,
+        Some(least) => by_idle_time(least, socket),
+    }
+}
+
+/// Only a connection has a peer that could be silent.
+fn by_idle_time(least: Duration, socket: &SocketFacts) -> Choice {
+    let is_connection = socket.state.is_some_and(TcpState::is_connection);
+    match socket.idle_ms {
+        _ if socket.kind != Kind::Tcp || !is_connection => Choice::No,
+        Some(idle) if u128::from(idle) >= least.as_millis() => Choice::Yes,
+        Some(_) => Choice::No,
+        None => Choice::IdleUnknown,
+    }
 }
 
 fn has_kind(selectors: &Selectors, kind: Kind) -> bool {
@@ -107,6 +139,7 @@ mod tests {
             state: Some(TcpState::CloseWait),
             local: Some("127.0.0.1:8888".parse().unwrap()),
             peer: Some("10.1.2.3:49416".parse().unwrap()),
+            idle_ms: Some(60_000),
         }
     }
 
@@ -119,7 +152,7 @@ mod tests {
         let all = Selectors::default();
         assert_eq!(by_descriptor(&all, fd(3), &socket()), Verdict::Yes);
         assert_eq!(by_descriptor(&all, fd(3), &FdTarget::Pipe(Inode(1))), Verdict::Yes);
-        assert!(by_socket(&all, &leaked()));
+        assert_eq!(by_socket(&all, &leaked()), Choice::Yes);
     }
 
     #[test]
@@ -142,27 +175,33 @@ mod tests {
         let waiting = Selectors { states: vec![TcpState::CloseWait], ..Selectors::default() };
         assert_eq!(by_descriptor(&waiting, fd(3), &socket()), Verdict::AskSocket);
         assert_eq!(by_descriptor(&waiting, fd(3), &FdTarget::Pipe(Inode(43000))), Verdict::No);
-        assert!(by_socket(&waiting, &leaked()));
-        assert!(!by_socket(&waiting, &SocketFacts { state: Some(TcpState::Established), ..leaked() }));
-        assert!(!by_socket(&waiting, &SocketFacts { state: None, kind: Kind::Udp, ..leaked() }));
+        assert_eq!(by_socket(&waiting, &leaked()), Choice::Yes);
+        assert_eq!(
+            by_socket(&waiting, &SocketFacts { state: Some(TcpState::Established), ..leaked() }),
+            Choice::No
+        );
+        assert_eq!(
+            by_socket(&waiting, &SocketFacts { state: None, kind: Kind::Udp, ..leaked() }),
+            Choice::No
+        );
         let from_peer = Selectors { peer: vec!["10.0.0.0/8".parse().unwrap()], ..waiting };
-        assert!(by_socket(&from_peer, &leaked()));
-        assert!(!by_socket(&from_peer, &SocketFacts { peer: None, ..leaked() }));
+        assert_eq!(by_socket(&from_peer, &leaked()), Choice::Yes);
+        assert_eq!(by_socket(&from_peer, &SocketFacts { peer: None, ..leaked() }), Choice::No);
         let other_peer = Selectors { peer: vec![":80".parse().unwrap()], ..from_peer };
-        assert!(!by_socket(&other_peer, &leaked()));
+        assert_eq!(by_socket(&other_peer, &leaked()), Choice::No);
     }
 
     #[test]
     fn kinds_split_sockets_by_the_tables() {
         let tcp = Selectors { kinds: vec![KindChoice::Only(Kind::Tcp)], ..Selectors::default() };
         assert_eq!(by_descriptor(&tcp, fd(3), &socket()), Verdict::AskSocket);
-        assert!(by_socket(&tcp, &leaked()));
-        assert!(!by_socket(&tcp, &SocketFacts { kind: Kind::Unix, ..leaked() }));
+        assert_eq!(by_socket(&tcp, &leaked()), Choice::Yes);
+        assert_eq!(by_socket(&tcp, &SocketFacts { kind: Kind::Unix, ..leaked() }), Choice::No);
         let any_socket = Selectors { kinds: vec![KindChoice::Only(Kind::Socket)], ..Selectors::default() };
-        assert!(by_socket(&any_socket, &leaked()));
+        assert_eq!(by_socket(&any_socket, &leaked()), Choice::Yes);
         let pipes = Selectors { kinds: vec![KindChoice::Only(Kind::Pipe)], ..Selectors::default() };
         assert_eq!(by_descriptor(&pipes, fd(3), &FdTarget::Pipe(Inode(1))), Verdict::Yes);
-        assert!(!by_socket(&pipes, &leaked()));
+        assert_eq!(by_socket(&pipes, &leaked()), Choice::No);
     }
 
     #[test]
@@ -172,5 +211,31 @@ mod tests {
         assert_eq!(by_descriptor(&deleted, fd(3), &file(true)), Verdict::Yes);
         assert_eq!(by_descriptor(&deleted, fd(3), &file(false)), Verdict::No);
         assert_eq!(by_descriptor(&deleted, fd(3), &socket()), Verdict::No);
+    }
+
+    #[test]
+    fn only_connections_known_to_be_silent_for_long_enough_are_idle() {
+        let idle_for =
+            |millis| Selectors { idle_for: Some(Duration::from_millis(millis)), ..Selectors::default() };
+        let minute = idle_for(60_000);
+        assert_eq!(by_descriptor(&minute, fd(3), &socket()), Verdict::AskSocket);
+        assert_eq!(by_descriptor(&minute, fd(3), &FdTarget::Pipe(Inode(1))), Verdict::No);
+        assert_eq!(by_socket(&minute, &leaked()), Choice::Yes);
+        assert_eq!(by_socket(&idle_for(60_001), &leaked()), Choice::No);
+        let unknown = SocketFacts { idle_ms: None, ..leaked() };
+        assert_eq!(by_socket(&minute, &unknown), Choice::IdleUnknown);
+        let elsewhere = Selectors { states: vec![TcpState::Established], ..minute.clone() };
+        assert_eq!(
+            by_socket(&elsewhere, &unknown),
+            Choice::No,
+            "what is not selected anyway is not left out"
+        );
+        for other in [
+            SocketFacts { state: Some(TcpState::Listen), ..unknown },
+            SocketFacts { state: None, kind: Kind::Udp, ..unknown },
+            SocketFacts { state: Some(TcpState::Listen), ..leaked() },
+        ] {
+            assert_eq!(by_socket(&minute, &other), Choice::No);
+        }
     }
 }

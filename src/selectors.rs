@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
@@ -28,6 +29,8 @@ pub struct Selectors {
     pub kinds: Vec<KindChoice>,
     /// Only files whose last name was removed.
     pub deleted: bool,
+    /// TCP connections whose peer has not been heard of for so long.
+    pub idle_for: Option<Duration>,
 }
 
 /// Why a selection is too broad to act on. `list` takes it all the same.
@@ -95,6 +98,7 @@ impl Selectors {
             || !self.states.is_empty()
             || !self.local.is_empty()
             || !self.peer.is_empty()
+            || self.idle_for.is_some()
     }
 }
 
@@ -297,6 +301,9 @@ mod tests {
         );
         assert_eq!(Selectors { states: vec![TcpState::CloseWait], ..base() }.check_for_action(), Ok(()));
         assert_eq!(Selectors { inodes: vec![Inode(7)], ..base() }.check_for_action(), Ok(()));
+        let idle_for = Some(Duration::from_secs(60));
+        assert_eq!(Selectors { idle_for, ..base() }.check_for_action(), Ok(()));
+        assert_eq!(Selectors { idle_for, ..pid() }.check_for_action(), Ok(()));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
 use crate::net::{Copies, Diag, NetError, Protocols, SocketInfo, SocketTable, TcpState};
 use crate::proc::{FdDir, FdIdentity, FdTarget, ProcError, Process, Procfs};
-use crate::select::{self, SocketFacts, Verdict};
+use crate::select::{self, Choice, SocketFacts, Verdict};
 use crate::selectors::Selectors;
 use crate::watchdog;
 
@@ -99,6 +100,10 @@ pub struct Survey {
     /// Processes that could not be looked into, with the reason. Only those that were asked for by number, or
     /// that the user may not look into.
     pub unreadable: Vec<(Pid, ProcError)>,
+    /// For how long connections had to be idle to match.
+    pub idle_for: Option<Duration>,
+    /// How many connections were left out because nobody knows for how long they have been idle.
+    pub idle_unknown: usize,
     /// What the sockets were asked through.
     pub diags: Diags,
 }
@@ -116,7 +121,7 @@ pub enum SurveyError {
 /// # Errors
 /// Only if /proc itself can't be read; what concerns one process is in [`Survey::unreadable`].
 pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<Survey, SurveyError> {
-    let mut survey = Survey::default();
+    let mut survey = Survey { idle_for: selectors.idle_for, ..Survey::default() };
     let mut tables = Tables { wanted: bulk::Wanted::of(selectors, detail), ..Tables::default() };
     let named = !selectors.pids.is_empty();
     let mut pids = if named { selectors.pids.clone() } else { procfs.pids()? };
@@ -218,9 +223,18 @@ impl Survey {
         self.matches.reserve(matches.len());
         for (fd, identity, verdict) in matches {
             let socket = socket_inode(&identity).and_then(look_up);
-            if verdict == Verdict::Yes || select::by_socket(selectors, &facts(socket)) {
-                let socket = socket.cloned();
-                self.matches.push(Match { subject: index, fd, identity, socket });
+            let choice = match verdict {
+                Verdict::AskSocket => select::by_socket(selectors, &facts(socket)),
+                Verdict::Yes => Choice::Yes,
+                Verdict::No => Choice::No,
+            };
+            match choice {
+                Choice::Yes => {
+                    let socket = socket.cloned();
+                    self.matches.push(Match { subject: index, fd, identity, socket });
+                }
+                Choice::No => {}
+                Choice::IdleUnknown => self.idle_unknown += 1,
             }
         }
         if self.matches.len() > before {
@@ -253,8 +267,9 @@ fn facts(socket: Option<&SocketInfo>) -> SocketFacts {
             state: if socket.kind == Kind::Tcp { socket.state } else { None },
             local: socket.local.canonical(),
             peer: socket.peer.as_ref().and_then(crate::net::Endpoint::canonical),
+            idle_ms: socket.idle_ms,
         },
-        None => SocketFacts { kind: Kind::Socket, state: None, local: None, peer: None },
+        None => SocketFacts { kind: Kind::Socket, state: None, local: None, peer: None, idle_ms: None },
     }
 }
 
@@ -271,7 +286,8 @@ fn ask(subject: &Subject, sockets: &[(Fd, Inode)], tables: &mut Tables) -> HashM
         let said = copies.describe(*fd, *inode)?;
         // Where the kernel can't be asked, what the socket says will do.
         let known = tables.diags.of(subject).and_then(|diag| diag.again(&said).ok()?);
-        Some((*inode, known.unwrap_or(said)))
+        let idle_ms = known.as_ref().and_then(|known| known.idle_ms).or(said.idle_ms);
+        Some((*inode, SocketInfo { idle_ms, ..known.unwrap_or(said) }))
     };
     sockets.iter().filter_map(describe).collect()
 }
@@ -319,7 +335,7 @@ impl Tables {
         };
         let unknown =
             |(_, inode): &(Fd, Inode)| set.tcp.as_ref().is_none_or(|table| table.get(*inode).is_none());
-        if set.rest.is_none() && wanted.states.is_none() && sockets.iter().any(unknown) {
+        if set.rest.is_none() && !wanted.only_tcp && sockets.iter().any(unknown) {
             let table: Result<SocketTable, NetError> =
                 SocketTable::read(process, Protocols { tcp: false, ..Protocols::ALL });
             set.rest = table.ok();

@@ -131,7 +131,7 @@ enum RawWhat {
 struct RawSelectors {
     /// Processes with this id
     ///
-    /// May be given again or as a list with commas, like every selector but --comm and --deleted.
+    /// May be given again or as a list with commas, like every selector but --comm, --deleted and --idle-for.
     #[arg(long, value_name = "PID", action = ArgAction::Append, value_delimiter = ',')]
     #[arg(value_parser = values::pid(), allow_hyphen_values = true)]
     pid: Vec<Pid>,
@@ -152,9 +152,9 @@ struct RawSelectors {
     #[arg(long, value_name = "STATE", action = ArgAction::Append, value_delimiter = ',')]
     #[arg(value_parser = values::state(), hide_possible_values = true, allow_hyphen_values = true)]
     state: Vec<TcpState>,
-    /// Sockets by their own end: ADDR, ADDR:PORT, :PORT, NET/LEN
+    /// Sockets by their own end: ADDR:PORT, :PORT, NET/LEN
     ///
-    /// An IPv6 address or network with a port is written in brackets: [V6]:PORT, [V6NET/LEN]:PORT. An
+    /// ADDR, ADDR:PORT, :PORT, NET/LEN or NET/LEN:PORT. An IPv6 address or network with a port is written in brackets: [V6]:PORT, [V6NET/LEN]:PORT. An
     /// IPv4 address also matches where a dual-stack socket shows it as ::ffff:ADDR.
     #[arg(long, value_name = "ADDR", action = ArgAction::Append, value_delimiter = ',')]
     #[arg(value_parser = values::addr(), allow_hyphen_values = true)]
@@ -169,7 +169,7 @@ struct RawSelectors {
     #[arg(long, value_name = "NAME", action = ArgAction::Append)]
     #[arg(value_parser = values::comm())]
     comm: Vec<Comm>,
-    /// This kind: tcp, udp, unix, pipe, file, eventfd, ..., any
+    /// This kind: tcp, udp, unix, pipe, file, ..., any
     ///
     /// Accepted: tcp, udp, unix, socket (every socket), pipe, file, memfd, eventfd, epoll, timerfd,
     /// signalfd, inotify, fanotify, io_uring, pidfd, userfaultfd, bpf, perf_event, namespace, anon (any
@@ -180,6 +180,12 @@ struct RawSelectors {
     /// Files that were deleted but are still open
     #[arg(long)]
     deleted: bool,
+    /// TCP connections whose peer was silent for so long
+    ///
+    /// A time from 1ms to 49days: neither data nor an acknowledgement came. A connection of which the kernel
+    /// does not tell that is not selected; how many there were is said.
+    #[arg(long, value_name = "TIME", value_parser = values::idle_for(), allow_hyphen_values = true)]
+    idle_for: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -352,6 +358,7 @@ impl From<RawSelectors> for Selectors {
             comms: raw.comm,
             kinds: raw.kind,
             deleted: raw.deleted,
+            idle_for: raw.idle_for,
         }
     }
 }

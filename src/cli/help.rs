@@ -17,9 +17,7 @@ Different selectors narrow the choice; the same one again, or commas, widen it."
 
 pub(super) const USAGE: &str = "\
 fdclose SELECTORS [OPTIONS]
-       fdclose list [SELECTORS]
-       fdclose keepalive SELECTORS [OPTIONS]
-       fdclose demo";
+       fdclose COMMAND [SELECTORS] [OPTIONS]";
 
 pub(super) const AFTER_SHORT: &str = "\
 Different selectors narrow the choice; the same one again, or commas, widen it.

@@ -6,6 +6,7 @@ use super::terminal::Terminal;
 use crate::error::AttachError;
 use crate::exit::Exit;
 use crate::ids::{Inode, Pid};
+use crate::output::units::Counted;
 use crate::proc::{ProcError, Procfs};
 use crate::selectors::Selectors;
 use crate::survey::Survey;
@@ -22,6 +23,7 @@ pub(super) fn report_unreadable(
     selectors: &Selectors,
     survey: &Survey,
 ) -> io::Result<Exit> {
+    report_idle_unknown(terminal, survey)?;
     if selectors.pids.is_empty() {
         let more = if nix::unistd::geteuid().is_root() { "" } else { "; root sees more" };
         match survey.unreadable.as_slice() {
@@ -57,6 +59,18 @@ pub(super) fn report_unreadable(
         terminal.error(&format!("can't look into process {pid}: {why}"), hint.as_deref())?;
     }
     Ok(exit)
+}
+
+/// Says how many connections `--idle-for` left out because it can't be told whether they are idle.
+fn report_idle_unknown(terminal: &Terminal, survey: &Survey) -> io::Result<()> {
+    if survey.idle_unknown == 0 {
+        return Ok(());
+    }
+    let connections = Counted(survey.idle_unknown, "connection");
+    terminal.note(&format!(
+        "{connections} left out: for how long they have been idle is told by sock_diag(7) or a copy of the descriptor \
+         (pidfd_getfd, Linux 5.6), and neither could be had"
+    ))
 }
 
 /// Says that nothing matched, and what did not.

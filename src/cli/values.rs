@@ -82,6 +82,7 @@ pub(super) fn accepted(option: &str) -> Option<String> {
         "--local" | "--peer" => "ADDR, ADDR:PORT, :PORT, NET/LEN, NET/LEN:PORT, [V6]:PORT, [V6NET/LEN]:PORT",
         "--comm" => "1 to 15 bytes, as ps -o comm shows them",
         "--kind" => return Some(kind_names().join(", ")),
+        "--idle-for" => "a time from 1ms to 49days, such as 10min",
         "--max-pause" => "a time from 1us to 1min, such as 10ms",
         "--signal" => "a name such as TERM or SIGTERM, or a number from 1 to 64",
         "--idle" | "--interval" => "a time in whole seconds from 1s to 32767s, such as 5min",
@@ -168,6 +169,14 @@ pub(super) fn max_pause() -> Value<Duration> {
     Value::new(|value| {
         let bounds = Duration::from_micros(1)..=Duration::from_secs(60);
         duration(value, &bounds).ok_or_else(|| no_duration(value, "is no pause"))
+    })
+}
+
+pub(super) fn idle_for() -> Value<Duration> {
+    Value::new(|value| {
+        // The kernel counts milliseconds in 32 bits.
+        let bounds = Duration::from_millis(1)..=Duration::from_secs(49 * 86_400);
+        duration(value, &bounds).ok_or_else(|| no_duration(value, "is no idle time"))
     })
 }
 

@@ -16,7 +16,7 @@ use nix::sys::stat::fstat;
 use super::endpoint::{Endpoint, UnixName};
 use super::row::SocketInfo;
 use super::state::TcpState;
-use super::sys;
+use super::{sys, tcp_info};
 use crate::ids::{Fd, Inode};
 use crate::kind::Kind;
 use crate::proc::Process;
@@ -77,6 +77,14 @@ impl Copies {
         describe(copy.as_fd(), inode, uid)
     }
 
+    /// For how many milliseconds nothing has come from the peer of the TCP connection `inode`, whose descriptor is
+    /// `fd`, as in [`SocketInfo::idle_ms`]. `None` if it can't be told, as in [`Self::describe`].
+    #[must_use]
+    pub fn idle_ms(&self, fd: Fd, inode: Inode) -> Option<u64> {
+        let copy = self.copy(fd, inode)?;
+        state_and_idle_ms(copy.as_fd())?.1
+    }
+
     fn copy_and_owner(&self, fd: Fd, inode: Inode) -> Option<(OwnedFd, u32)> {
         let copy = sys::pidfd_getfd(self.pidfd.as_fd(), fd).ok()?;
         let owner = is_socket(&copy, inode)?;
@@ -107,8 +115,9 @@ pub fn shut_down(socket: BorrowedFd<'_>, how: Shutdown) -> Result<(), Errno> {
 /// # Errors
 /// What getsockopt(2) answers.
 pub fn tcp_state(socket: BorrowedFd<'_>) -> Result<Option<TcpState>, Errno> {
-    let state = sys::tcp_state(socket);
-    state.map(TcpState::from_kernel).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    let mut room = [0; tcp_info::HEAD];
+    let info = sys::tcp_info(socket, &mut room);
+    info.map(tcp_info::state).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 /// Whether the other end of a connection has closed it, or it has failed.
@@ -127,10 +136,10 @@ fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo
         (libc::AF_UNIX, _) => Kind::Unix,
         _ => return None,
     };
-    let state = match kind {
-        Kind::Tcp => TcpState::from_kernel(sys::tcp_state(socket).ok()?),
-        Kind::Unix if option(libc::SO_ACCEPTCONN)? != 0 => Some(TcpState::Listen),
-        _ => None,
+    let (state, idle_ms) = match kind {
+        Kind::Tcp => state_and_idle_ms(socket)?,
+        Kind::Unix if option(libc::SO_ACCEPTCONN)? != 0 => (Some(TcpState::Listen), None),
+        _ => (None, None),
     };
     let local = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
     let peer = getpeername::<SockaddrStorage>(socket.as_raw_fd()).ok();
@@ -143,10 +152,18 @@ fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo
         recv_q: 0,
         send_q: 0,
         uid: Some(uid),
-        idle_ms: None,
+        idle_ms,
         cookie: None,
         interface: option(libc::SO_BINDTOIFINDEX).and_then(|number| u32::try_from(number).ok()),
     })
+}
+
+/// `None` if it does not tell; a state that this version does not know is none.
+fn state_and_idle_ms(socket: BorrowedFd<'_>) -> Option<(Option<TcpState>, Option<u64>)> {
+    let mut room = [0; tcp_info::HEAD];
+    let info = sys::tcp_info(socket, &mut room).ok()?;
+    let state = tcp_info::state(info);
+    Some((state, state.and_then(|state| tcp_info::idle_ms(info, state))))
 }
 
 fn endpoint(address: &SockaddrStorage) -> Option<Endpoint> {

@@ -16,6 +16,7 @@ mod segment;
 mod state;
 mod sys;
 mod table;
+mod tcp_info;
 mod wire;
 
 pub use copy::{Copies, peer_is_gone, shut_down, tcp_state};

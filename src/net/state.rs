@@ -63,6 +63,17 @@ impl TcpState {
         Self::ALL.iter().copied().find(|state| *state as u8 == raw)
     }
 
+    /// Whether there is a peer that has answered, so that how long it has been silent means something.
+    #[must_use]
+    pub const fn is_connection(self) -> bool {
+        match self {
+            Self::Established | Self::FinWait1 | Self::FinWait2 | Self::CloseWait => true,
+            Self::LastAck | Self::Closing => true,
+            Self::SynSent | Self::SynRecv | Self::NewSynRecv => false,
+            Self::TimeWait | Self::Close | Self::Listen => false,
+        }
+    }
+
     /// The name as `ss` prints it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -40,21 +40,25 @@ pub(super) fn int_option(socket: BorrowedFd<'_>, level: i32, option: i32) -> io:
     if answer == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The first byte of TCP_INFO: `tcpi_state` (tcp(7)).
-pub(super) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
-    let mut state = 0_u8;
-    let mut len: libc::socklen_t = 1;
-    // SAFETY: `state` is the one byte that `len` says; the kernel cuts what it has to that.
+/// The first bytes of TCP_INFO (tcp(7)), as many as there is room for.
+pub(super) fn tcp_info<'b>(socket: BorrowedFd<'_>, room: &'b mut [u8]) -> io::Result<&'b [u8]> {
+    let mut len = libc::socklen_t::try_from(room.len()).unwrap_or(libc::socklen_t::MAX);
+    // SAFETY: `room` holds at least `len` bytes and is borrowed for the call; the kernel cuts what it has to that,
+    // and says in `len` how much it was.
     let answer = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
-            (&raw mut state).cast(),
+            room.as_mut_ptr().cast(),
             &raw mut len,
         )
     };
-    if answer == 0 { Ok(state) } else { Err(io::Error::last_os_error()) }
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(room.len());
+    Ok(&room[..len])
 }
 
 /// Sets an option whose value is an int.

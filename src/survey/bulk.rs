@@ -27,7 +27,9 @@ type Seen = Option<Found>;
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     /// Only those in these states can be selected; `None` if all can.
-    pub(super) states: Option<Vec<TcpState>>,
+    states: Option<Vec<TcpState>>,
+    /// Nothing but TCP can be selected.
+    pub(super) only_tcp: bool,
     /// Also for how long they have been idle.
     info: bool,
     /// Many may be selected.
@@ -43,7 +45,8 @@ impl Wanted {
             // A listing shows them all.
             states: (detail == Detail::Ends && !selectors.states.is_empty())
                 .then(|| selectors.states.clone()),
-            info: detail == Detail::All,
+            only_tcp: !selectors.states.is_empty() || selectors.idle_for.is_some(),
+            info: detail == Detail::All || selectors.idle_for.is_some(),
             many: selects_sockets,
         }
     }

@@ -22,8 +22,8 @@ pub(crate) use before::Before;
 pub(crate) use lag::with_lag;
 pub(crate) use needs::{Need, lacks, skip};
 pub(crate) use tool::{
-    Run, Started, fdclose, fdclose_as, fdclose_before_5_6, fdclose_dying_at, fdclose_unshared, fdclose_while,
-    fdclose_without, outcome, start_fdclose, start_fdclose_with,
+    Run, Started, fdclose, fdclose_as, fdclose_before_5_6, fdclose_denied, fdclose_dying_at,
+    fdclose_unshared, fdclose_while, fdclose_without, outcome, start_fdclose, start_fdclose_with,
 };
 pub(crate) use victim::Victim;
 pub(crate) use wait::{PATIENCE, wait_until};

@@ -63,6 +63,15 @@ pub(crate) fn fdclose_before_5_6(args: &[&str]) -> Run {
     run(command, args)
 }
 
+/// Runs fdclose while a filter on system calls denies it some: `pidfd_getfd`, `netlink` and others that
+/// `fixtures/src/bin/denied.rs` knows.
+#[track_caller]
+pub(crate) fn fdclose_denied(calls: &str, args: &[&str]) -> Run {
+    let mut command = Command::new(binaries::victim("denied"));
+    command.arg(calls).arg(env!("CARGO_BIN_EXE_fdclose"));
+    run(command, args)
+}
+
 /// Runs fdclose so that it kills itself at a place of its surgery, and sees that it did: either the command is gone, or
 /// it says that its worker is.
 #[track_caller]

@@ -8,12 +8,12 @@ use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, INET_DIAG_INFO, IPPROTO_TCP, IPPROTO_UDP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
 
-use super::tcp_info;
 use crate::ids::Inode;
 use crate::kind::Kind;
 use crate::net::endpoint::Endpoint;
 use crate::net::row::SocketInfo;
 use crate::net::state::TcpState;
+use crate::net::tcp_info;
 
 /// A row without its attributes: `struct inet_diag_msg` (linux/inet_diag.h).
 const HEAD: usize = 72;

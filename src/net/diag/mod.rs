@@ -20,7 +20,6 @@ pub(super) mod fuzzing;
 mod inet;
 mod message;
 mod netns;
-mod tcp_info;
 mod unix;
 
 use channel::Channel;

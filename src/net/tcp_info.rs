@@ -3,11 +3,19 @@
 //! The kernel has only ever added fields at its end (104 bytes on 3.10, 144 on RHEL 7 and 4.4, 232 on 6.1), so
 //! a field is there if the structure is long enough for it.
 
-use crate::net::state::TcpState;
+use super::state::TcpState;
 
 /// Where `tcpi_last_data_recv` and `tcpi_last_ack_recv` lie: milliseconds since then.
 const LAST_DATA_RECV: usize = 52;
 const LAST_ACK_RECV: usize = 56;
+
+/// So many bytes of it have all that is read here.
+pub(super) const HEAD: usize = 60;
+
+/// Its first byte, `tcpi_state`.
+pub(super) fn state(info: &[u8]) -> Option<TcpState> {
+    TcpState::from_kernel(*info.first()?)
+}
 
 /// For how long nothing has come from the peer, data or acknowledgement, in milliseconds. The counters have 32
 /// bits: beyond 49 days they start again from 0.
@@ -16,8 +24,7 @@ const LAST_ACK_RECV: usize = 56;
 /// probes), and what a living peer receives it acknowledges. `None` in a state without a connection, where the
 /// counters mean nothing.
 pub(super) fn idle_ms(info: &[u8], state: TcpState) -> Option<u64> {
-    use TcpState::{Close, Listen, NewSynRecv, SynRecv, SynSent, TimeWait};
-    if matches!(state, Close | Listen | NewSynRecv | SynRecv | SynSent | TimeWait) {
+    if !state.is_connection() {
         return None;
     }
     Some(field(info, LAST_DATA_RECV)?.min(field(info, LAST_ACK_RECV)?).into())
