@@ -72,7 +72,7 @@
 //!
 //! ```text
 //! cli                       commands, the terminal, asking
-//! apply, keepalive, verify, output
+//! apply, keepalive, listing, verify, output
 //!                           carrying out a plan; looking again; what is shown
 //! plan, survey, select      what is there, and what is to be done with it
 //! report, exit, selectors   plain data: what came of it, and what was asked for
@@ -82,11 +82,12 @@
 //! trace    |  net           ptrace(2)                   |  sockets: ends, states, tables, segments
 //! arch     |  proc          registers and call numbers  |  readers of /proc
 //! kind, ids                 plain data: what sort of file; numbers that must not be mixed up
+//! growth                    how numbers will go on
 //! watchdog                  a way out of system calls that hang
 //! ```
 //!
 //! Imports point down. The one exception is [`error`], which stands beside [`trace`]: each names types of the other.
-//! [`arch`], [`select`] and [`plan::plan`] are pure, without I/O and without a clock, and so are the parsers in
+//! [`arch`], [`select`], [`growth`] and [`plan::plan`] are pure, without I/O and without a clock, and so are the parsers in
 //! [`proc`] and [`net`]. Every unsafe call is in a file named `sys.rs`. What could be used wrongly is made a type of
 //! its own: a running thread ([`trace::Seized`]) and a stopped one ([`trace::Stopped`]) are two types, and resuming
 //! consumes the one.
@@ -118,10 +119,12 @@ pub mod exit;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod growth;
 pub mod ids;
 pub mod inject;
 pub mod keepalive;
 pub mod kind;
+pub mod listing;
 pub mod method;
 pub mod net;
 pub mod output;

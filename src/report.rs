@@ -275,64 +275,11 @@ impl ActionReport {
     }
 }
 
-/// One descriptor, as `list` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FdReport {
-    /// The process.
-    pub pid: Pid,
-    /// Its name.
-    pub comm: Text,
-    /// Its effective user.
-    pub uid: Option<u32>,
-    /// The descriptor.
-    pub fd: Fd,
-    /// What it refers to, where that has an inode number of its own.
-    pub inode: Option<Inode>,
-    /// What sort of file.
-    pub kind: Kind,
-    /// As in [`TargetReport::name`].
-    pub name: Text,
-    /// Whether the file's last name was removed.
-    pub deleted: bool,
-    /// The state of a TCP socket.
-    pub state: Option<TcpState>,
-    /// This end of an internet socket.
-    pub local: Option<SocketAddr>,
-    /// The other end, if connected.
-    pub peer: Option<SocketAddr>,
-    /// Bytes received and not yet read; connections not yet accepted, for a listening socket.
-    pub recv_q: Option<u32>,
-    /// Bytes not yet acknowledged; the longest backlog, for a listening socket.
-    pub send_q: Option<u32>,
-    /// Milliseconds since anything came from the peer, data or acknowledgement; `None` where the kernel does not
-    /// tell.
-    pub idle_ms: Option<u64>,
-    /// The inode of the network namespace.
-    pub netns: Option<u64>,
-}
-
-/// The document of `list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ListReport {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// `list`.
-    pub command: &'static str,
-    /// Every descriptor that matched.
-    pub fds: Vec<FdReport>,
-}
-
-impl ListReport {
-    /// The document around `fds`.
-    #[must_use]
-    pub fn new(fds: Vec<FdReport>) -> Self {
-        Self { schema: SCHEMA, command: "list", fds }
-    }
-}
-
 mod keepalive;
+mod list;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, dead_code, reason = "for tests, and a part of it for fuzz targets")]
 pub(crate) mod sample;
 
 pub use keepalive::{KeepaliveReport, KeepaliveTarget};
+pub use list::{FdReport, ListReport, ProcessUse, TcpMemoryReport};

@@ -81,6 +81,13 @@ enum RawCommand {
     List {
         #[command(flatten)]
         selectors: RawSelectors,
+        /// Again every so often, with a forecast
+        ///
+        /// A time from 100ms to 1day. From how the number of its descriptors grows it is said when a process will
+        /// have none left. With --json a document a line.
+        #[arg(long, value_name = "TIME", value_parser = values::period(), allow_hyphen_values = true)]
+        #[arg(help_heading = "Output")]
+        watch: Option<Duration>,
         #[command(flatten)]
         output: RawOutput,
     },
@@ -315,8 +322,8 @@ impl From<Raw> for Cli {
                 conduct: raw.conduct.into(),
                 output: raw.output.into(),
             }),
-            Some(RawCommand::List { selectors, output }) => {
-                Command::List(List { selectors: selectors.into(), output: output.into() })
+            Some(RawCommand::List { selectors, watch, output }) => {
+                Command::List(List { selectors: selectors.into(), watch, output: output.into() })
             }
             Some(RawCommand::Keepalive { selectors, wish, output }) => Command::Keepalive(KeepaliveAction {
                 selectors: selectors.into(),

@@ -37,6 +37,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs) -> anyhow::Result<Exit> {
         Selectors { pids: vec![server.pid], states: vec![TcpState::CloseWait], ..Selectors::default() };
     wait_for_leak(procfs, &leak)?;
     let everything = List {
+        watch: None,
         selectors: Selectors {
             states: vec![],
             kinds: vec![crate::selectors::KindChoice::Only(crate::kind::Kind::Tcp)],

@@ -1,35 +1,35 @@
 //! `list`: what is there, and who holds it.
 
-use super::List;
+use std::io::{self, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use super::look::{report_nothing, report_unreadable};
 use super::terminal::Terminal;
+use super::{List, Output};
 use crate::exit::Exit;
+use crate::ids::Pid;
 use crate::kind::Kind;
-use crate::output::{json, table};
+use crate::listing::{Growths, listing};
+use crate::output::{Layout, json, summary, table};
 use crate::proc::Procfs;
-use crate::report::{FdReport, ListReport, Text};
+use crate::report::ListReport;
 use crate::selectors::{KindChoice, Selectors};
-use crate::survey::{Detail, Match, Survey, survey};
+use crate::survey::{Detail, survey};
 
-/// Lists what is selected.
+/// Lists what is selected, once or again and again.
 ///
 /// # Errors
 /// /proc can't be read, or a stream can't be written to.
 pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<Exit> {
     let selectors = with_default_kind(&list.selectors);
+    if let Some(every) = list.watch {
+        return watch(terminal, procfs, &selectors, every, list.output);
+    }
     let survey = survey(procfs, &selectors, Detail::All)?;
     let if_nothing = report_unreadable(terminal, procfs, &selectors, &survey)?;
-    let report = ListReport::new(survey.matches.iter().map(|found| fd_report(&survey, found)).collect());
-    terminal.result(|layout, out| {
-        if list.output.json {
-            return json::write(&report, out);
-        }
-        if list.output.quiet {
-            return Ok(());
-        }
-        let rows: Vec<table::Row<'_>> = report.fds.iter().map(table::Row::from).collect();
-        table::write(&rows, layout, out)
-    })?;
+    let report = listing(procfs, &survey, None);
+    terminal.result(|layout, out| show(&report, list.output, layout, out))?;
     if !report.fds.is_empty() {
         return Ok(Exit::of_listing(report.fds.len()));
     }
@@ -37,6 +37,54 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<
         report_nothing(terminal, &selectors)?;
     }
     Ok(if_nothing)
+}
+
+/// Lists it every so often, until the user ends it, nobody reads on, or every process that was named is gone.
+fn watch(
+    terminal: &Terminal,
+    procfs: &Procfs,
+    selectors: &Selectors,
+    every: Duration,
+    output: Output,
+) -> anyhow::Result<Exit> {
+    let mut growths = Growths::default();
+    let mut first = true;
+    loop {
+        let begun = Instant::now();
+        let survey = survey(procfs, selectors, Detail::All)?;
+        let lives = |pid: &Pid| {
+            let living = procfs.open(*pid).and_then(|process| process.living_thread());
+            !living.is_err_and(|error| error.is_gone())
+        };
+        let all_gone = !selectors.pids.is_empty() && !selectors.pids.iter().any(lives);
+        if first || all_gone {
+            // Once is enough: a terminal shows the list in this place from now on.
+            let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
+            if all_gone || if_nothing == Exit::Refused {
+                return Ok(if_nothing);
+            }
+        }
+        let report = listing(procfs, &survey, Some(&mut growths));
+        let is_read =
+            terminal.screen(!output.json, first, |layout, out| show(&report, output, layout, out))?;
+        if !is_read {
+            return Ok(Exit::Success);
+        }
+        first = false;
+        thread::sleep(every.saturating_sub(begun.elapsed()));
+    }
+}
+
+fn show(report: &ListReport, output: Output, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+    if output.json {
+        return json::write(report, out);
+    }
+    if output.quiet {
+        return Ok(());
+    }
+    let rows: Vec<table::Row<'_>> = report.fds.iter().map(table::Row::from).collect();
+    table::write(&rows, layout, out)?;
+    summary::write(report, layout, out)
 }
 
 /// Where nothing says which process or descriptor is meant, TCP is: that is where leaks are looked for, and a
@@ -52,26 +100,4 @@ fn with_default_kind(selectors: &Selectors) -> Selectors {
         selectors.kinds.push(KindChoice::Only(Kind::Tcp));
     }
     selectors
-}
-
-fn fd_report(survey: &Survey, found: &Match) -> FdReport {
-    let subject = survey.subject_of(found);
-    let queue = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
-    FdReport {
-        pid: subject.process.pid(),
-        comm: Text::from(subject.comm.clone()),
-        uid: subject.uid,
-        fd: found.fd,
-        inode: found.identity.target.inode(),
-        kind: found.kind(),
-        name: Text::from(found.name()),
-        deleted: found.identity.target.is_deleted(),
-        state: found.tcp_state(),
-        local: found.local(),
-        peer: found.peer(),
-        recv_q: found.socket.as_ref().map(|socket| queue(socket.recv_q)),
-        send_q: found.socket.as_ref().map(|socket| queue(socket.send_q)),
-        idle_ms: found.socket.as_ref().and_then(|socket| socket.idle_ms),
-        netns: subject.netns,
-    }
 }

@@ -71,6 +71,8 @@ pub struct Action {
 pub struct List {
     /// What; everything if empty.
     pub selectors: Selectors,
+    /// Again and again, this often.
+    pub watch: Option<Duration>,
     /// What to print.
     pub output: Output,
 }

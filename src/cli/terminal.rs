@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use crate::output::style::{ColorChoice, Palette};
-use crate::output::{Layout, terminal_width, unless_unread};
+use crate::output::{Layout, screen, terminal_height, terminal_width, unless_unread};
 
 /// The two streams of the command, as the user set them up.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,34 @@ impl Terminal {
     pub fn result(&self, write: impl FnOnce(&Layout, &mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let mut out = BufWriter::new(io::stdout().lock());
         unless_unread(write(&self.stdout, &mut out).and_then(|()| out.flush()))
+    }
+
+    /// Writes a result in the place of the one before: on a terminal that is `cleared`, as much of it as fits on the
+    /// screen, with its last lines kept, and below the `first`; elsewhere as [`Self::result`]. Whether somebody reads on.
+    ///
+    /// # Errors
+    /// A failure of the stream other than that nobody does.
+    pub fn screen(
+        &self,
+        cleared: bool,
+        first: bool,
+        write: impl FnOnce(&Layout, &mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let height = if cleared { terminal_height(&io::stdout()) } else { None };
+        let written = match height {
+            Some(height) => {
+                let mut text = Vec::new();
+                write(&self.stdout, &mut text)?;
+                screen::write(&text, height, &mut out)
+            }
+            None if cleared && !first => writeln!(out).and_then(|()| write(&self.stdout, &mut out)),
+            None => write(&self.stdout, &mut out),
+        };
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            other => other.map(|()| true),
+        }
     }
 
     /// Writes a diagnostic.

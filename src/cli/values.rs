@@ -83,6 +83,7 @@ pub(super) fn accepted(option: &str) -> Option<String> {
         "--comm" => "1 to 15 bytes, as ps -o comm shows them",
         "--kind" => return Some(kind_names().join(", ")),
         "--idle-for" => "a time from 1ms to 49days, such as 10min",
+        "--watch" => "a time from 100ms to 1day, such as 5s",
         "--max-pause" => "a time from 1us to 1min, such as 10ms",
         "--signal" => "a name such as TERM or SIGTERM, or a number from 1 to 64",
         "--idle" | "--interval" => "a time in whole seconds from 1s to 32767s, such as 5min",
@@ -177,6 +178,14 @@ pub(super) fn idle_for() -> Value<Duration> {
         // The kernel counts milliseconds in 32 bits.
         let bounds = Duration::from_millis(1)..=Duration::from_secs(49 * 86_400);
         duration(value, &bounds).ok_or_else(|| no_duration(value, "is no idle time"))
+    })
+}
+
+/// How often something is done again.
+pub(super) fn period() -> Value<Duration> {
+    Value::new(|value| {
+        let bounds = Duration::from_millis(100)..=Duration::from_secs(86_400);
+        duration(value, &bounds).ok_or_else(|| no_duration(value, "is no time between two looks"))
     })
 }
 

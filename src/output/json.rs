@@ -51,7 +51,7 @@ mod tests {
 
     use super::*;
     use crate::method::Method;
-    use crate::report::{ActionReport, ListReport, Outcome, TargetReport, Text, sample};
+    use crate::report::{ActionReport, Outcome, TargetReport, Text, sample};
 
     fn json(document: &impl Serialize) -> String {
         let mut out = Vec::new();
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_document_of_a_list() {
-        insta::assert_snapshot!("list", in_lines(&ListReport::new(sample::list_awkward())));
+        insta::assert_snapshot!("list", in_lines(&sample::list_report(sample::list_awkward())));
     }
 
     /// The document with a line for each entry, so that a change of the snapshot can be read.

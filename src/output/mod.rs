@@ -11,7 +11,9 @@ pub mod json;
 pub mod keepalive;
 pub mod result;
 pub mod sanitize;
+pub mod screen;
 pub mod style;
+pub mod summary;
 pub mod table;
 pub mod units;
 pub mod wrap;
@@ -33,6 +35,14 @@ pub struct Layout {
 #[must_use]
 pub fn terminal_width(stream: &impl std::os::fd::AsFd) -> Option<usize> {
     terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
+}
+
+/// Its lines.
+#[must_use]
+pub fn terminal_height(stream: &impl std::os::fd::AsFd) -> Option<usize> {
+    terminal_size::terminal_size_of(stream)
+        .map(|(_, height)| usize::from(height.0))
+        .filter(|height| *height > 0)
 }
 
 /// The result of writing, without the error that only says that nobody reads on (`fdclose list | head`).

@@ -2,7 +2,7 @@
 //!
 //! The columns before the last are as wide as their widest cell; the last shows the two ends of a
 //! connection, or a name. When the terminal is too narrow, first the less telling columns go (UID, SEND-Q,
-//! RECV-Q, IDLE, in this order; KIND where every row has a TCP state), then COMM shrinks, then rows that still do not fit put the last column on
+//! RECV-Q, KIND where every row has a TCP state, IDLE, in this order; IDLE after COMM has shrunk), then COMM shrinks, then rows that still do not fit put the last column on
 //! lines of their own, and names lose their beginning. Endpoints are never cut, and PID, FD and INODE never
 //! go. Without a terminal everything is shown and nothing cut or broken: one line a descriptor.
 

@@ -2,7 +2,7 @@
 
 use super::style::Palette;
 use super::table::Row;
-use super::{Layout, failures, result, sanitize, table};
+use super::{Layout, failures, result, sanitize, summary, table};
 use crate::method::Method;
 use crate::report::{ActionReport, ConnectionFate, Outcome, TargetReport, WaitEnd, sample};
 
@@ -84,6 +84,21 @@ fn pid_fd_inode_and_endpoints_never_go() {
 fn an_empty_table_has_no_heading() {
     let mut out = Vec::new();
     table::write(&[], &plain(Some(80)), &mut out).unwrap();
+    assert!(out.is_empty());
+}
+
+#[test]
+fn a_summary_at_80_columns() {
+    let shown = |layout| {
+        let mut out = Vec::new();
+        summary::write(&sample::list_report(vec![sample::list_fd()]), &layout, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    insta::assert_snapshot!(shown(plain(Some(80))));
+    let colored = shown(Layout { width: Some(80), palette: Palette::new(true) });
+    insta::assert_snapshot!("a_summary_in_color", colored.escape_debug());
+    let mut out = Vec::new();
+    summary::write(&sample::list_report(vec![]), &plain(Some(80)), &mut out).unwrap();
     assert!(out.is_empty());
 }
 

@@ -26,6 +26,7 @@ use super::syscall::InSyscall;
 use crate::ids::{Fd, Pid, RemoteAddr, Tid};
 
 mod end;
+mod limits;
 mod net;
 
 /// Longest text accepted of the small files.

@@ -156,6 +156,12 @@ impl Procfs {
         str::from_utf8(last).ok()?.parse().ok()
     }
 
+    /// A small file below it, such as `sys/net/ipv4/tcp_mem`; `None` if it can't be read.
+    pub(crate) fn text(&self, name: &str) -> Option<Vec<u8>> {
+        const LIMIT: usize = 1 << 20;
+        super::file::read_whole(std::fs::File::open(self.root.join(name)).ok()?, LIMIT).ok()
+    }
+
     fn is_host(&self) -> bool {
         &*self.root == Path::new(HOST)
     }

@@ -104,6 +104,39 @@ pub(crate) fn list_fd() -> FdReport {
     }
 }
 
+pub(crate) fn list_report(fds: Vec<FdReport>) -> ListReport {
+    let busy = ProcessUse {
+        pid: pid(1234),
+        comm: "nginx".into(),
+        listed: 2044,
+        states: [(TcpState::Established, 41), (TcpState::CloseWait, 2000), (TcpState::Listen, 1)].into(),
+        idle_ms_max: Some(7_200_000),
+        descriptors: Some(60_210),
+        descriptors_limit: Some(65_536),
+        runs_out_in_s: Some(4_500),
+    };
+    let calm = ProcessUse {
+        pid: pid(4_194_304),
+        comm: b"tmux: \x1b]0;x\x07srv".to_vec().into(),
+        listed: 1,
+        states: [].into(),
+        idle_ms_max: None,
+        descriptors: Some(12),
+        descriptors_limit: None,
+        runs_out_in_s: None,
+    };
+    let memory = TcpMemoryReport {
+        used_pages: 391_004,
+        min_pages: Some(287_901),
+        pressure_pages: Some(383_868),
+        max_pages: Some(575_802),
+        state: Some("pressure"),
+        orphans: 3,
+        time_wait: 719,
+    };
+    ListReport::new(fds, vec![busy, calm], Some(memory))
+}
+
 /// One of everything that is awkward to show.
 pub(crate) fn list_awkward() -> Vec<FdReport> {
     let v4 = FdReport {

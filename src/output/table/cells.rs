@@ -48,8 +48,8 @@ impl Column {
         Self::Outcome,
     ];
 
-    /// What goes first when there is no room.
-    const DISPENSABLE: [Self; 4] = [Self::Uid, Self::SendQ, Self::RecvQ, Self::Idle];
+    /// What goes first when there is no room; KIND only where every row has a state.
+    const DISPENSABLE: [Self; 5] = [Self::Uid, Self::SendQ, Self::RecvQ, Self::Kind, Self::Idle];
 
     pub(super) const fn title(self) -> &'static str {
         match self {
@@ -150,16 +150,25 @@ impl Widths {
         let wanted = rows.iter().map(wanted).max().unwrap_or(0);
         // A state already says that it is TCP.
         let kind_is_plain = rows.iter().all(|row| row.state.is_some());
-        for column in Column::DISPENSABLE.into_iter().chain(kind_is_plain.then_some(Column::Kind)) {
-            if widths.before_last() + wanted > width {
+        for column in Column::DISPENSABLE {
+            let may_go = column != Column::Kind || kind_is_plain;
+            // The rows are in the order of this one: a name loses its end before that.
+            let spare = if column == Column::Idle { widths.spare() } else { 0 };
+            if may_go && widths.before_last() + wanted > width + spare {
                 widths.0[column as usize] = None;
             }
         }
         let missing = (widths.before_last() + wanted).saturating_sub(width);
+        let spare = widths.spare();
         if let Some(comm) = &mut widths.0[Column::Comm as usize] {
-            *comm = comm.saturating_sub(missing).max((*comm).min(COMM_LEAST));
+            *comm -= missing.min(spare);
         }
         widths
+    }
+
+    /// By how much COMM can shrink.
+    fn spare(&self) -> usize {
+        self.0[Column::Comm as usize].map_or(0, |comm| comm.saturating_sub(COMM_LEAST))
     }
 
     /// The columns that are shown.

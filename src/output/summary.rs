@@ -1,0 +1,111 @@
+//! What stands below the table of `list`: a sentence for each process, and one on the kernel's memory for TCP.
+
+use std::cmp::Reverse;
+use std::io::{self, Write};
+
+use super::sanitize::printable;
+use super::style::Palette;
+use super::units::{Count, Counted, Idle};
+use super::{Layout, wrap};
+use crate::net::TcpState;
+use crate::report::{ListReport, ProcessUse, TcpMemoryReport};
+
+/// Above so many percent of its descriptors a process is worth a look, and above so many in trouble.
+const NOTABLE: u64 = 70;
+const BAD: u64 = 90;
+
+/// Writes the sentences below a table of `report`; nothing if nothing is listed.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write(report: &ListReport, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+    if report.fds.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    for process in &report.processes {
+        wrap::write(&of_process(process, &layout.palette), layout.width, out)?;
+    }
+    match &report.tcp_memory {
+        Some(memory) if report.processes.iter().any(|process| !process.states.is_empty()) => {
+            wrap::write(&of_memory(memory, &layout.palette), layout.width, out)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn of_process(process: &ProcessUse, palette: &Palette) -> String {
+    let mut parts: Vec<(TcpState, usize)> = process.states.iter().map(|(state, n)| (*state, *n)).collect();
+    parts.sort_by_key(|(_, count)| Reverse(*count));
+    let mut parts: Vec<String> = parts
+        .into_iter()
+        .map(|(state, count)| match state {
+            TcpState::CloseWait => format!("{0}{1} {state}{0:#}", palette.notable, Count(count)),
+            _ => format!("{} {state}", Count(count)),
+        })
+        .collect();
+    let others = process.listed.saturating_sub(process.states.values().sum());
+    if others > 0 {
+        let noun = if parts.is_empty() { "descriptor" } else { "other" };
+        parts.push(Counted(others, noun).to_string());
+    }
+    let idle = process.idle_ms_max.map(|ms| format!(", idle up to {}", Idle(ms))).unwrap_or_default();
+    let comm = printable(process.comm.as_bytes());
+    let used = of_descriptors(process, palette);
+    format!("{comm} ({}): {}{idle}{used}\n", process.pid, parts.join(", "))
+}
+
+/// `; 95 of 100 descriptors in use (95 %), none left in 5m at this rate`.
+fn of_descriptors(process: &ProcessUse, palette: &Palette) -> String {
+    let Some(open) = process.descriptors else { return String::new() };
+    let Some(limit) = process.descriptors_limit else {
+        return format!("; {} in use, without a limit", Counted(open, "descriptor"));
+    };
+    let percent =
+        u64::try_from(open).unwrap_or(u64::MAX).saturating_mul(100).checked_div(limit).unwrap_or(100);
+    let style = match percent {
+        BAD.. => palette.bad,
+        NOTABLE.. => palette.notable,
+        _ => anstyle::Style::new(),
+    };
+    let share = if percent >= NOTABLE { format!(" ({percent} %)") } else { String::new() };
+    let limit = Count(usize::try_from(limit).unwrap_or(usize::MAX));
+    let forecast = match process.runs_out_in_s {
+        Some(0) => format!(", {0}none left{0:#}", palette.bad),
+        Some(seconds) => {
+            let span = Idle(seconds.saturating_mul(1000));
+            format!(", {0}none left in {span}{0:#} at this rate", palette.bad)
+        }
+        None => String::new(),
+    };
+    format!("; {style}{} of {limit} descriptors{share}{style:#}{forecast}", Count(open))
+}
+
+fn of_memory(memory: &TcpMemoryReport, palette: &Palette) -> String {
+    let pages = |count: u64| Count(usize::try_from(count).unwrap_or(usize::MAX));
+    let used = pages(memory.used_pages);
+    let limits = match (memory.pressure_pages, memory.max_pages) {
+        (Some(pressure), Some(max)) => {
+            format!(" of {} pages (pressure from {})", pages(max), pages(pressure))
+        }
+        _ => format!(" {}", if memory.used_pages == 1 { "page" } else { "pages" }),
+    };
+    let word = match memory.state {
+        Some("pressure") => {
+            format!(
+                ": {0}under pressure{0:#}, the kernel keeps buffers small and connections slow",
+                palette.bad
+            )
+        }
+        Some("exhausted") => {
+            format!(
+                ": {0}exhausted{0:#}, the kernel drops segments and resets orphaned connections",
+                palette.bad
+            )
+        }
+        Some(_) => ": no shortage".to_owned(),
+        None => String::new(),
+    };
+    format!("TCP memory of this host: {used}{limits}{word}\n")
+}
