@@ -20,8 +20,8 @@ use crate::error::AttachError;
 use crate::ids::Inode;
 use crate::inject::deathpoint::{self, Place};
 use crate::net::{
-    Challenge, Copies, Diag, DiagError, Endpoint, Ends, Mender, Namespace, NetError, Numbers, Repair,
-    SocketInfo, TcpState, Wire, tcp_state,
+    Challenge, Copies, Diag, DiagError, Endpoint, Ends, Mender, NetError, Numbers, Repair, SocketInfo, Stack,
+    TcpState, Wire, tcp_state,
 };
 use crate::proc::FdTarget;
 use crate::trace::signals;
@@ -190,7 +190,7 @@ impl<'a> Resetter<'a> {
     ) -> Operation {
         let _watched = watchdog::over(job.process.pid());
         let mut operation = Operation::new(job.items.len());
-        let opened = Namespace::of_process(job.process, job.netns)
+        let opened = Stack::of_process(job.process, job.netns)
             .and_then(|namespace| Wire::open(namespace).map_err(|errno| DiagError::from(errno).into()));
         let wire = match opened {
             Ok(wire) => wire,

@@ -16,8 +16,8 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, recv, sendto, socket,
 };
 
-use super::namespace::Namespace;
 use super::segment::{self, Ends, Numbers};
+use super::stack::Stack;
 use super::sys;
 
 /// More of a packet is not looked at: both headers with all options.
@@ -33,7 +33,7 @@ const PER_SOCKET: Duration = Duration::from_millis(500);
 /// A way to put segments on the wire of a network namespace.
 #[derive(Debug)]
 pub struct Wire {
-    namespace: Namespace,
+    namespace: Stack,
     v4: Result<OwnedFd, Errno>,
     v6: Result<OwnedFd, Errno>,
     /// As long as a socket may be silent after an answer.
@@ -56,7 +56,7 @@ impl Wire {
     ///
     /// # Errors
     /// EPERM if the namespace may not be entered. What a family lacks is told when it is used.
-    pub fn open(namespace: Namespace) -> Result<Self, Errno> {
+    pub fn open(namespace: Stack) -> Result<Self, Errno> {
         let (v4, v6, silence, most) = namespace.enter(|| {
             let raw = |family| {
                 // IPPROTO_RAW: whole packets, header included (raw(7)).

@@ -3,7 +3,7 @@
 use super::{Diag, DiagError};
 use crate::ids::Tid;
 use crate::net::error::NetError;
-use crate::net::namespace::Namespace;
+use crate::net::stack::Stack;
 use crate::proc::Process;
 
 impl Diag {
@@ -14,7 +14,7 @@ impl Diag {
     /// [`NetError::Proc`] if the thread is gone or may not be looked into; [`NetError::Diag`] with EPERM if its
     /// namespace may not be entered, otherwise as [`Diag::open`].
     pub fn of_thread(process: &Process, tid: Tid) -> Result<Self, NetError> {
-        Self::open_in(&Namespace::of_thread(process, tid)?)
+        Self::open_in(&Stack::of_thread(process, tid)?)
     }
 
     /// As [`Diag::of_thread`], of [`Process::living_thread`], whose network namespace has the number `netns` as far
@@ -23,10 +23,10 @@ impl Diag {
     /// # Errors
     /// As [`Diag::of_thread`].
     pub fn of_process(process: &Process, netns: Option<u64>) -> Result<Self, NetError> {
-        Self::open_in(&Namespace::of_process(process, netns)?)
+        Self::open_in(&Stack::of_process(process, netns)?)
     }
 
-    fn open_in(namespace: &Namespace) -> Result<Self, NetError> {
+    fn open_in(namespace: &Stack) -> Result<Self, NetError> {
         Ok(namespace.enter(Self::open).map_err(DiagError::from)??)
     }
 }

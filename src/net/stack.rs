@@ -13,11 +13,11 @@ use super::error::NetError;
 use crate::ids::Tid;
 use crate::proc::Process;
 
-/// A network namespace.
+/// A network stack: that of this process, or one that is entered.
 #[derive(Debug)]
-pub struct Namespace(Option<File>);
+pub struct Stack(Option<File>);
 
-impl Namespace {
+impl Stack {
     /// That of a thread.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Namespace {
     /// found also when the process has ended.
     ///
     /// # Errors
-    /// As [`Namespace::of_thread`].
+    /// As [`Stack::of_thread`].
     pub fn of_process(process: &Process, netns: Option<u64>) -> Result<Self, NetError> {
         if netns.is_some() && netns == process.procfs().own_netns().ok() {
             return Ok(Self(None));
