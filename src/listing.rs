@@ -48,7 +48,7 @@ fn fd_report(survey: &Survey, found: &Match) -> FdReport {
         recv_q: found.socket.as_ref().map(|socket| queue(socket.recv_q)),
         send_q: found.socket.as_ref().map(|socket| queue(socket.send_q)),
         idle_ms: found.socket.as_ref().and_then(|socket| socket.idle_ms),
-        netns: subject.netns,
+        netns: found.netns.or(subject.netns),
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Verdict {
     No,
     /// Selected.
     Yes,
-    /// A socket: selected if [`by_socket`] says so.
+    /// A socket: selected if [`by_socket`] says so, and if it is in a chosen network namespace where some are.
     AskSocket,
 }
 
@@ -74,7 +74,8 @@ pub fn by_descriptor(selectors: &Selectors, fd: Fd, target: &FdTarget) -> Verdic
     let asks_socket = !(selectors.states.is_empty()
         && selectors.local.is_empty()
         && selectors.peer.is_empty()
-        && selectors.idle_for.is_none());
+        && selectors.idle_for.is_none()
+        && selectors.netns.is_empty());
     if kind == Kind::Socket {
         let any_kind = selectors.kinds.is_empty() || selectors.kinds.contains(&KindChoice::Any);
         return if any_kind && !asks_socket { Verdict::Yes } else { Verdict::AskSocket };

@@ -1,6 +1,8 @@
 //! What the user selects: different selectors are ANDed, one given twice is ORed.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ pub struct Selectors {
     pub kinds: Vec<KindChoice>,
     /// Only files whose last name was removed.
     pub deleted: bool,
+    /// Sockets of these network namespaces.
+    pub netns: Vec<NetnsChoice>,
     /// TCP connections whose peer has not been heard of for so long.
     pub idle_for: Option<Duration>,
 }
@@ -47,6 +51,9 @@ pub enum TooBroad {
     /// `--fd` without a process: a number means something in one table only.
     #[error("--fd counts in one process's table: say which with --pid or --comm")]
     FdOfAnyone,
+    /// A network namespace alone.
+    #[error("--netns alone means every socket there: narrow it, or say --kind any if you mean that")]
+    WholeNetns,
     /// `--kind any` without a process: the whole host.
     #[error("--kind any without --pid or --comm would close every descriptor on this host")]
     WholeHost,
@@ -77,7 +84,9 @@ impl Selectors {
             (true, false) if self.fds.is_empty() && !any_kind => Err(TooBroad::WholeProcess),
             (true, false) => Ok(()),
             (false, false) if !self.fds.is_empty() => Err(TooBroad::FdOfAnyone),
-            (false, false) => Err(TooBroad::WholeHost),
+            (false, false) if self.netns.is_empty() => Err(TooBroad::WholeHost),
+            (false, false) if !any_kind => Err(TooBroad::WholeNetns),
+            (false, false) => Ok(()),
         }
     }
 
@@ -99,6 +108,40 @@ impl Selectors {
             || !self.local.is_empty()
             || !self.peer.is_empty()
             || self.idle_for.is_some()
+    }
+}
+
+/// One value of `--netns`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NetnsChoice {
+    /// Every one that can be found.
+    All,
+    /// The one this process is in.
+    Process(Pid),
+    /// The one at this path.
+    Path(PathBuf),
+}
+
+impl NetnsChoice {
+    /// Where ip-netns(8) keeps the names it gives.
+    const NAMED: &'static str = "/run/netns";
+
+    /// What a text means: `all`, a pid, a path, or a name that ip-netns(8) gave. `None` if it is nothing of these.
+    #[must_use]
+    pub fn parse(text: &OsStr) -> Option<Self> {
+        let path = Path::new(text);
+        match text.to_str() {
+            _ if text.is_empty() => None,
+            Some("all") => Some(Self::All),
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().ok().map(Self::Process)
+            }
+            _ if path.components().count() > 1 => Some(Self::Path(path.to_owned())),
+            _ if matches!(path.components().next(), Some(Component::Normal(_))) => {
+                Some(Self::Path(Path::new(Self::NAMED).join(path)))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -273,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn namespaces() {
+        let parse = |text: &str| NetnsChoice::parse(OsStr::new(text));
+        let path = |path: &str| Some(NetnsChoice::Path(PathBuf::from(path)));
+        assert_eq!(parse("all"), Some(NetnsChoice::All));
+        assert_eq!(parse("5"), Some(NetnsChoice::Process(Pid::new(5).unwrap())));
+        assert_eq!(parse("blue"), path("/run/netns/blue"));
+        for given in ["/proc/5/ns/net", "./all", "/run/netns/5"] {
+            assert_eq!(parse(given), path(given));
+        }
+        for wrong in ["", "0", "99999999999", "/", ".", ".."] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn kinds() {
         assert_eq!("ANY".parse(), Ok(KindChoice::Any));
         assert_eq!("tcp".parse(), Ok(KindChoice::Only(Kind::Tcp)));
@@ -294,13 +352,17 @@ mod tests {
             assert_eq!(Selectors { deleted: true, ..alone }.check_for_action(), Ok(()));
         }
         let base = Selectors::default;
-        assert_eq!(Selectors { fds, ..base() }.check_for_action(), Err(TooBroad::FdOfAnyone));
+        assert_eq!(Selectors { fds: fds.clone(), ..base() }.check_for_action(), Err(TooBroad::FdOfAnyone));
         assert_eq!(
             Selectors { kinds: vec![KindChoice::Any], ..base() }.check_for_action(),
             Err(TooBroad::WholeHost)
         );
         assert_eq!(Selectors { states: vec![TcpState::CloseWait], ..base() }.check_for_action(), Ok(()));
         assert_eq!(Selectors { inodes: vec![Inode(7)], ..base() }.check_for_action(), Ok(()));
+        let netns = || Selectors { netns: vec![NetnsChoice::All], ..Selectors::default() };
+        assert_eq!(netns().check_for_action(), Err(TooBroad::WholeNetns));
+        assert_eq!(Selectors { kinds: vec![KindChoice::Any], ..netns() }.check_for_action(), Ok(()));
+        assert_eq!(Selectors { fds, ..netns() }.check_for_action(), Err(TooBroad::FdOfAnyone));
         let idle_for = Some(Duration::from_secs(60));
         assert_eq!(Selectors { idle_for, ..base() }.check_for_action(), Ok(()));
         assert_eq!(Selectors { idle_for, ..pid() }.check_for_action(), Ok(()));

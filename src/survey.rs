@@ -1,19 +1,25 @@
 //! What is there: the descriptors that a selection matches, and what the socket tables say of them.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
-use crate::net::{Copies, Diag, NetError, Protocols, SocketInfo, SocketTable, TcpState};
+use crate::net::{Copies, Diag, SocketInfo, TcpState};
 use crate::proc::{FdDir, FdIdentity, FdTarget, ProcError, Process, Procfs};
 use crate::select::{self, Choice, SocketFacts, Verdict};
 use crate::selectors::Selectors;
 use crate::watchdog;
 
 mod bulk;
+mod namespaces;
+mod tables;
+
+pub use namespaces::NetnsError;
+
+use namespaces::Chosen;
+use tables::Tables;
 
 /// A process with matches.
 #[derive(Debug)]
@@ -41,6 +47,8 @@ pub struct Match {
     pub identity: FdIdentity,
     /// What the socket tables say, if it is a socket they know.
     pub socket: Option<SocketInfo>,
+    /// Its network namespace, where sockets were looked for by that: not always the one its process is in.
+    pub netns: Option<u64>,
 }
 
 impl Match {
@@ -104,25 +112,34 @@ pub struct Survey {
     pub idle_for: Option<Duration>,
     /// How many connections were left out because nobody knows for how long they have been idle.
     pub idle_unknown: usize,
+    /// Network namespaces that could not be asked for their sockets, where all were chosen.
+    pub unasked: Vec<NetnsError>,
     /// What the sockets were asked through.
     pub diags: Diags,
 }
 
-/// A named process is not there.
+/// Nothing can be found.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     /// `/proc` itself can't be read.
     #[error("can't read /proc: {0}")]
     Proc(#[from] ProcError),
+    /// A network namespace that was named can't be asked.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
 }
 
 /// Looks at every process that `selectors` allows.
 ///
 /// # Errors
-/// Only if /proc itself can't be read; what concerns one process is in [`Survey::unreadable`].
+/// Only if /proc itself, or a network namespace that was named, can't be read; what concerns one process is in
+/// [`Survey::unreadable`].
 pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<Survey, SurveyError> {
     let mut survey = Survey { idle_for: selectors.idle_for, ..Survey::default() };
     let mut tables = Tables { wanted: bulk::Wanted::of(selectors, detail), ..Tables::default() };
+    if !selectors.netns.is_empty() {
+        tables.chosen = Some(Chosen::ask(procfs, &selectors.netns, &tables.wanted)?);
+    }
     let named = !selectors.pids.is_empty();
     let mut pids = if named { selectors.pids.clone() } else { procfs.pids()? };
     pids.sort_unstable();
@@ -139,6 +156,7 @@ pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<
             Err(error) => survey.unreadable.push((pid, error)),
         }
     }
+    survey.unasked = tables.chosen.map(|chosen| chosen.unasked).unwrap_or_default();
     survey.diags = tables.diags;
     Ok(survey)
 }
@@ -200,6 +218,9 @@ fn identify(
 
 impl Survey {
     fn add(&mut self, found: Found, selectors: &Selectors, detail: Detail, tables: &mut Tables) {
+        if let Some(chosen) = &mut tables.chosen {
+            return self.add_of_namespaces(found, selectors, chosen);
+        }
         let Found { subject, matches } = found;
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
@@ -223,23 +244,49 @@ impl Survey {
         self.matches.reserve(matches.len());
         for (fd, identity, verdict) in matches {
             let socket = socket_inode(&identity).and_then(look_up);
-            let choice = match verdict {
-                Verdict::AskSocket => select::by_socket(selectors, &facts(socket)),
-                Verdict::Yes => Choice::Yes,
-                Verdict::No => Choice::No,
+            let is_selected = match verdict {
+                Verdict::AskSocket => self.chooses(selectors, socket),
+                Verdict::Yes => true,
+                Verdict::No => false,
             };
-            match choice {
-                Choice::Yes => {
-                    let socket = socket.cloned();
-                    self.matches.push(Match { subject: index, fd, identity, socket });
-                }
-                Choice::No => {}
-                Choice::IdleUnknown => self.idle_unknown += 1,
+            if is_selected {
+                let socket = socket.cloned();
+                self.matches.push(Match { subject: index, fd, identity, socket, netns: None });
             }
         }
         if self.matches.len() > before {
             self.subjects.push(subject);
         }
+    }
+
+    /// As [`Self::add`], of sockets in chosen namespaces alone. One that is in another namespace than its process goes
+    /// without its cookie: whoever looks for it by that would do so in the wrong place, and believe it gone.
+    fn add_of_namespaces(&mut self, found: Found, selectors: &Selectors, chosen: &mut Chosen) {
+        let Found { subject, matches } = found;
+        let (index, before) = (self.subjects.len(), self.matches.len());
+        let only_tcp = bulk::only_tcp(selectors);
+        for (fd, identity, _) in matches {
+            let Some(inode) = socket_inode(&identity) else { continue };
+            if !only_tcp {
+                chosen.complete_for(inode);
+            }
+            let Some((number, socket)) = chosen.get(inode, subject.netns) else { continue };
+            if self.chooses(selectors, Some(socket)) {
+                let cookie = socket.cookie.filter(|_| subject.netns == Some(number));
+                let socket = Some(SocketInfo { cookie, ..socket.clone() });
+                self.matches.push(Match { subject: index, fd, identity, socket, netns: Some(number) });
+            }
+        }
+        if self.matches.len() > before {
+            self.subjects.push(subject);
+        }
+    }
+
+    /// Whether a socket is selected by what is known of it; one of which not enough is known is counted.
+    fn chooses(&mut self, selectors: &Selectors, socket: Option<&SocketInfo>) -> bool {
+        let choice = select::by_socket(selectors, &facts(socket));
+        self.idle_unknown += usize::from(choice == Choice::IdleUnknown);
+        choice == Choice::Yes
     }
 
     /// The process of a match.
@@ -304,54 +351,5 @@ impl Diags {
     pub fn of(&mut self, subject: &Subject) -> Option<&mut Diag> {
         let open = || Diag::of_process(&subject.process, subject.netns).ok();
         self.by_netns.entry(subject.netns).or_insert_with(open).as_mut()
-    }
-}
-
-/// The socket tables read so far, each network namespace once. The tables of the other protocols are only read
-/// when the ones before leave a socket unknown.
-#[derive(Debug, Default)]
-struct Tables {
-    by_netns: HashMap<Option<u64>, TableSet>,
-    diags: Diags,
-    wanted: bulk::Wanted,
-}
-
-#[derive(Debug)]
-struct TableSet {
-    tcp: Option<SocketTable>,
-    rest: Option<SocketTable>,
-}
-
-impl Tables {
-    /// A view on the tables of the namespace of `subject`, with as many protocols as it takes to know `sockets`.
-    fn with(&mut self, subject: &Subject, sockets: &[(Fd, Inode)]) -> Option<View<'_>> {
-        if sockets.is_empty() {
-            return None;
-        }
-        let (process, wanted) = (&subject.process, &self.wanted);
-        let set = match self.by_netns.entry(subject.netns) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(TableSet { tcp: wanted.read(process), rest: None }),
-        };
-        let unknown =
-            |(_, inode): &(Fd, Inode)| set.tcp.as_ref().is_none_or(|table| table.get(*inode).is_none());
-        if set.rest.is_none() && !wanted.only_tcp && sockets.iter().any(unknown) {
-            let table: Result<SocketTable, NetError> =
-                SocketTable::read(process, Protocols { tcp: false, ..Protocols::ALL });
-            set.rest = table.ok();
-        }
-        Some(View { set })
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct View<'a> {
-    set: &'a TableSet,
-}
-
-impl<'a> View<'a> {
-    fn get(self, inode: Inode) -> Option<&'a SocketInfo> {
-        let of = |table: &'_ Option<SocketTable>| table.as_ref().is_some_and(|t| t.get(inode).is_some());
-        if of(&self.set.tcp) { self.set.tcp.as_ref()?.get(inode) } else { self.set.rest.as_ref()?.get(inode) }
     }
 }

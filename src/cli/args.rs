@@ -11,7 +11,7 @@ use super::{Action, Cli, Command, Conduct, KeepaliveAction, List, Method, Output
 use crate::ids::{Inode, Pid};
 use crate::net::{AddrFilter, KeepaliveWish, TcpState};
 use crate::output::style::ColorChoice;
-use crate::selectors::{Comm, FdRange, KindChoice, Selectors};
+use crate::selectors::{Comm, FdRange, KindChoice, NetnsChoice, Selectors};
 use crate::trace::Signal;
 
 /// The ids of the options that every command takes, before it or after.
@@ -187,6 +187,13 @@ struct RawSelectors {
     /// Files that were deleted but are still open
     #[arg(long)]
     deleted: bool,
+    /// Sockets of this network namespace: PID, PATH, NAME or all
+    ///
+    /// That of a process, that at a path such as /proc/PID/ns/net, one that ip-netns(8) gave a name, or every one that
+    /// a process is in or that has a name. Its TCP, UDP and Unix sockets are meant, whoever holds them.
+    #[arg(long, value_name = "NETNS", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(value_parser = values::netns(), allow_hyphen_values = true, hide_short_help = true)]
+    netns: Vec<NetnsChoice>,
     /// TCP connections whose peer was silent for so long
     ///
     /// A time from 1ms to 49days: neither data nor an acknowledgement came. A connection of which the kernel
@@ -365,6 +372,7 @@ impl From<RawSelectors> for Selectors {
             comms: raw.comm,
             kinds: raw.kind,
             deleted: raw.deleted,
+            netns: raw.netns,
             idle_for: raw.idle_for,
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Write};
 use anyhow::Context as _;
 
 use super::Action;
-use super::look::{report_nothing, report_unreadable};
+use super::look::{look, report_nothing, report_unreadable};
 use super::terminal::Terminal;
 use crate::apply;
 use crate::exit::Exit;
@@ -15,7 +15,7 @@ use crate::output::{Layout, confirm, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
 use crate::report::ActionReport;
-use crate::survey::{Detail, Survey, survey};
+use crate::survey::{Detail, Survey};
 use crate::trace::signals::Held;
 
 /// Runs the action and says how it went.
@@ -25,7 +25,7 @@ use crate::trace::signals::Held;
 pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Exit> {
     let Action { selectors, method, conduct, output } = action;
     let method = *method;
-    let mut survey = survey(procfs, selectors, Detail::Ends)?;
+    let Some(mut survey) = look(terminal, procfs, selectors, Detail::Ends)? else { return Ok(Exit::Refused) };
     let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
     if survey.matches.is_empty() {
         if output.json {

@@ -2,7 +2,7 @@
 
 use super::KeepaliveAction;
 use super::close::agree_to;
-use super::look::{report_nothing, report_unreadable};
+use super::look::{look, report_nothing, report_unreadable};
 use super::terminal::Terminal;
 use crate::exit::Exit;
 use crate::keepalive;
@@ -11,7 +11,7 @@ use crate::output::{self, json};
 use crate::proc::Procfs;
 use crate::report::KeepaliveReport;
 use crate::selectors::{KindChoice, Selectors};
-use crate::survey::{Detail, survey};
+use crate::survey::Detail;
 
 /// Runs the action and says how it went.
 ///
@@ -20,7 +20,7 @@ use crate::survey::{Detail, survey};
 pub fn run(terminal: &Terminal, procfs: &Procfs, action: &KeepaliveAction) -> anyhow::Result<Exit> {
     let KeepaliveAction { selectors, wish, dry_run, yes, output } = action;
     let selectors = only_connections(selectors);
-    let survey = survey(procfs, &selectors, Detail::Ends)?;
+    let Some(survey) = look(terminal, procfs, &selectors, Detail::Ends)? else { return Ok(Exit::Refused) };
     let if_nothing = report_unreadable(terminal, procfs, &selectors, &survey)?;
     if survey.matches.is_empty() {
         if output.json {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::look::{report_nothing, report_unreadable};
+use super::look::{look, report_nothing, report_unreadable};
 use super::terminal::Terminal;
 use super::{List, Output};
 use crate::exit::Exit;
@@ -15,7 +15,7 @@ use crate::output::{Layout, json, summary, table};
 use crate::proc::Procfs;
 use crate::report::ListReport;
 use crate::selectors::{KindChoice, Selectors};
-use crate::survey::{Detail, survey};
+use crate::survey::Detail;
 
 /// Lists what is selected, once or again and again.
 ///
@@ -26,7 +26,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<
     if let Some(every) = list.watch {
         return watch(terminal, procfs, &selectors, every, list.output);
     }
-    let survey = survey(procfs, &selectors, Detail::All)?;
+    let Some(survey) = look(terminal, procfs, &selectors, Detail::All)? else { return Ok(Exit::Refused) };
     let if_nothing = report_unreadable(terminal, procfs, &selectors, &survey)?;
     let report = listing(procfs, &survey, None);
     terminal.result(|layout, out| show(&report, list.output, layout, out))?;
@@ -51,7 +51,7 @@ fn watch(
     let mut first = true;
     loop {
         let begun = Instant::now();
-        let survey = survey(procfs, selectors, Detail::All)?;
+        let Some(survey) = look(terminal, procfs, selectors, Detail::All)? else { return Ok(Exit::Refused) };
         let lives = |pid: &Pid| {
             let living = procfs.open(*pid).and_then(|process| process.living_thread());
             !living.is_err_and(|error| error.is_gone())

@@ -6,11 +6,39 @@ use super::terminal::Terminal;
 use crate::error::AttachError;
 use crate::exit::Exit;
 use crate::ids::{Inode, Pid};
+use crate::output::sanitize::printable;
 use crate::output::units::Counted;
 use crate::proc::{ProcError, Procfs};
 use crate::selectors::Selectors;
-use crate::survey::Survey;
+use crate::survey::{Detail, NetnsError, Survey, SurveyError, survey};
 use crate::trace::refusal::Refusal;
+
+/// Looks at what is selected. `None` if a network namespace that was named can't be asked; that has been said then, and
+/// nothing was touched.
+///
+/// # Errors
+/// /proc can't be read, or standard error not be written to.
+pub(super) fn look(
+    terminal: &Terminal,
+    procfs: &Procfs,
+    selectors: &Selectors,
+    detail: Detail,
+) -> anyhow::Result<Option<Survey>> {
+    match survey(procfs, selectors, detail) {
+        Err(SurveyError::Netns(error)) => {
+            let hint = match &error {
+                NetnsError::Process { .. } => None,
+                NetnsError::Path { .. } | NetnsError::NoNamespace { .. } => {
+                    Some("'ip netns' lists those with a name; /proc/PID/ns/net is that of a process")
+                }
+                NetnsError::Unasked { .. } => Some("to enter another network namespace takes CAP_SYS_ADMIN"),
+            };
+            terminal.error(&printable(error.to_string().as_bytes()), hint)?;
+            Ok(None)
+        }
+        found => Ok(Some(found?)),
+    }
+}
 
 /// Says which processes could not be looked into. What follows for the exit status if nothing else matched:
 /// [`Exit::NothingMatched`], or [`Exit::Refused`] if a named process is there but may not be read.
@@ -24,6 +52,9 @@ pub(super) fn report_unreadable(
     survey: &Survey,
 ) -> io::Result<Exit> {
     report_idle_unknown(terminal, survey)?;
+    for error in &survey.unasked {
+        terminal.note(&printable(error.to_string().as_bytes()))?;
+    }
     if selectors.pids.is_empty() {
         let more = if nix::unistd::geteuid().is_root() { "" } else { "; root sees more" };
         match survey.unreadable.as_slice() {

@@ -13,7 +13,7 @@ use super::usage;
 use crate::ids::{Inode, Pid};
 use crate::kind::Kind;
 use crate::net::{AddrFilter, ParseAddrError, TcpState};
-use crate::selectors::{Comm, FdRange, KindChoice, ParseCommError, ParseFdRangeError};
+use crate::selectors::{Comm, FdRange, KindChoice, NetnsChoice, ParseCommError, ParseFdRangeError};
 use crate::trace::Signal;
 
 /// A parser of one option's values.
@@ -82,6 +82,7 @@ pub(super) fn accepted(option: &str) -> Option<String> {
         "--local" | "--peer" => "ADDR, ADDR:PORT, :PORT, NET/LEN, NET/LEN:PORT, [V6]:PORT, [V6NET/LEN]:PORT",
         "--comm" => "1 to 15 bytes, as ps -o comm shows them",
         "--kind" => return Some(kind_names().join(", ")),
+        "--netns" => "a process id, a path, a name that ip netns gave, or all",
         "--idle-for" => "a time from 1ms to 49days, such as 10min",
         "--watch" => "a time from 100ms to 1day, such as 5s",
         "--max-pause" => "a time from 1us to 1min, such as 10ms",
@@ -171,6 +172,10 @@ pub(super) fn max_pause() -> Value<Duration> {
         let bounds = Duration::from_micros(1)..=Duration::from_secs(60);
         duration(value, &bounds).ok_or_else(|| no_duration(value, "is no pause"))
     })
+}
+
+pub(super) fn netns() -> Value<NetnsChoice> {
+    Value::new(|value| NetnsChoice::parse(value).ok_or_else(|| "is no network namespace".into()))
 }
 
 pub(super) fn idle_for() -> Value<Duration> {

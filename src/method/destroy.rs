@@ -28,6 +28,11 @@ pub(super) fn destroy(job: &Job<'_>) -> Operation {
 fn one(diag: &mut Diag, socket: &SocketInfo) -> ItemOutcome {
     match diag.destroy(socket) {
         Ok(true) => ItemOutcome::Done(None),
+        // Without a cookie nobody has seen it there before either.
+        Ok(false) if socket.cookie.is_none() => ItemOutcome::Failed(
+            "it is not in the network namespace of its process: it may be from another, or have ended"
+                .to_owned(),
+        ),
         Ok(false) => ItemOutcome::Gone,
         Err(DiagError::Refused(Errno::EOPNOTSUPP | Errno::EINVAL)) => ItemOutcome::Refused {
             why: "not supported by this kernel (Linux 4.5 and CONFIG_INET_DIAG_DESTROY needed)".to_owned(),

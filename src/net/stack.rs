@@ -1,6 +1,7 @@
 //! Another network namespace (network_namespaces(7)), to make sockets in.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd as _;
 use std::thread;
 
@@ -10,6 +11,7 @@ use nix::sys::stat::fstat;
 
 use super::diag::DiagError;
 use super::error::NetError;
+use super::namespace::Namespace;
 use crate::ids::Tid;
 use crate::proc::Process;
 
@@ -38,6 +40,16 @@ impl Stack {
             return Ok(Self(None));
         }
         Self::of_thread(process, process.living_thread()?)
+    }
+
+    /// That of `namespace`; `own` is the number of fdclose's own, as far as is known.
+    ///
+    /// # Errors
+    /// EMFILE or ENFILE.
+    pub fn of_namespace(namespace: &Namespace, own: Option<u64>) -> io::Result<Self> {
+        let is_own = own == Some(namespace.number());
+        let file = if is_own { None } else { Some(namespace.as_fd().try_clone_to_owned()?.into()) };
+        Ok(Self(file))
     }
 
     /// Does `work` there. A socket stays in the namespace it was made in, so a thread that goes there, makes one and ends

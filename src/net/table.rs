@@ -88,6 +88,27 @@ impl SocketTable {
         Ok(table)
     }
 
+    /// The sockets in `states` of the namespace that `diag` asks, TCP alone; `want_info`: as in [`Diag::dump_tcp`].
+    ///
+    /// # Errors
+    /// As [`Diag::dump_tcp`].
+    pub fn ask_for_tcp(diag: &mut Diag, states: &[TcpState], want_info: bool) -> Result<Self, DiagError> {
+        let mut table = Self::default();
+        let dumped = diag.dump_tcp(states, want_info, |row| table.rows.push(row))?;
+        (table.skipped, table.interrupted) = (dumped.skipped, dumped.interrupted);
+        table.index();
+        Ok(table)
+    }
+
+    /// Those of `protocols` there, as far as the kernel can be asked for them.
+    #[must_use]
+    pub fn ask_for(diag: &mut Diag, protocols: Protocols) -> Self {
+        let mut table = Self::default();
+        let _unasked = table.ask(diag, protocols);
+        table.index();
+        table
+    }
+
     /// As [`SocketTable::read`], for the network namespace of one thread.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub struct FdReport {
     /// Milliseconds since anything came from the peer, data or acknowledgement; `None` where the kernel does not
     /// tell.
     pub idle_ms: Option<u64>,
-    /// The inode of the network namespace.
+    /// The number of the network namespace: with `--netns` that of the socket, else that of the process.
     pub netns: Option<u64>,
 }
 

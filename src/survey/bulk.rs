@@ -7,12 +7,14 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::{mem, panic};
 
-use super::{ASK_ONE_BY_ONE, Detail, TableSet, Tables};
+use super::tables::{TableSet, Tables};
+use super::{ASK_ONE_BY_ONE, Detail};
 use crate::ids::{Fd, Inode};
-use crate::net::{SocketTable, TcpState};
+use crate::kind::Kind;
+use crate::net::{Diag, DiagError, SocketTable, TcpState};
 use crate::proc::{FdDir, FdIdentity, FdTarget, ProcError, Process};
 use crate::select::{self, Verdict};
-use crate::selectors::Selectors;
+use crate::selectors::{KindChoice, Selectors};
 
 /// More threads would only wait for each other in the kernel, and take CPUs from others.
 const MOST_THREADS: usize = 4;
@@ -47,15 +49,31 @@ impl Wanted {
                 .then(|| selectors.states.clone()),
             only_tcp: !selectors.states.is_empty() || selectors.idle_for.is_some(),
             info: detail == Detail::All || selectors.idle_for.is_some(),
-            many: selects_sockets,
+            many: selects_sockets && selectors.netns.is_empty(),
         }
+    }
+
+    /// Those in the network namespace that `diag` asks.
+    pub(super) fn ask(&self, diag: &mut Diag) -> Result<SocketTable, DiagError> {
+        SocketTable::ask_for_tcp(diag, self.states(), self.info)
+    }
+
+    fn states(&self) -> &[TcpState] {
+        self.states.as_deref().unwrap_or(TcpState::ALL)
     }
 
     /// Reads those in the network namespace of `process`.
     pub(super) fn read(&self, process: &Process) -> Option<SocketTable> {
         // Why they can't be read makes no difference: the sockets then go without a state.
-        SocketTable::read_tcp(process, self.states.as_deref().unwrap_or(TcpState::ALL), self.info).ok()
+        SocketTable::read_tcp(process, self.states(), self.info).ok()
     }
+}
+
+/// Whether nothing but TCP can be selected.
+pub(super) fn only_tcp(selectors: &Selectors) -> bool {
+    let only_tcp = |choice: &KindChoice| *choice == KindChoice::Only(Kind::Tcp);
+    let by_kind = !selectors.kinds.is_empty() && selectors.kinds.iter().all(only_tcp);
+    by_kind || !selectors.states.is_empty() || selectors.idle_for.is_some()
 }
 
 fn any_fd(selectors: &Selectors) -> Selectors {

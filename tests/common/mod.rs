@@ -19,6 +19,7 @@ mod wait;
 
 pub(crate) use alone::alone;
 pub(crate) use before::Before;
+pub(crate) use binaries::victim as victim_path;
 pub(crate) use lag::with_lag;
 pub(crate) use needs::{Need, lacks, skip};
 pub(crate) use tool::{

@@ -3,6 +3,7 @@
 use super::{Diag, DiagError};
 use crate::ids::Tid;
 use crate::net::error::NetError;
+use crate::net::namespace::Namespace;
 use crate::net::stack::Stack;
 use crate::proc::Process;
 
@@ -17,6 +18,15 @@ impl Diag {
         Self::open_in(&Stack::of_thread(process, tid)?)
     }
 
+    /// Opens one on `namespace`; `own` is the number of fdclose's own, as far as is known.
+    ///
+    /// # Errors
+    /// [`DiagError::Refused`] with EPERM if it may not be entered, with EINVAL if it is none for networks, otherwise as
+    /// [`Diag::open`].
+    pub fn of_namespace(namespace: &Namespace, own: Option<u64>) -> Result<Self, DiagError> {
+        Stack::of_namespace(namespace, own)?.enter(Self::open)?
+    }
+
     /// As [`Diag::of_thread`], of [`Process::living_thread`], whose network namespace has the number `netns` as far
     /// as is known. If that is fdclose's own, it works also when the process has ended.
     ///
@@ -26,7 +36,7 @@ impl Diag {
         Self::open_in(&Stack::of_process(process, netns)?)
     }
 
-    fn open_in(namespace: &Stack) -> Result<Self, NetError> {
-        Ok(namespace.enter(Self::open).map_err(DiagError::from)??)
+    fn open_in(stack: &Stack) -> Result<Self, NetError> {
+        Ok(stack.enter(Self::open).map_err(DiagError::from)??)
     }
 }

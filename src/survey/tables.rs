@@ -1,0 +1,56 @@
+//! The tables of sockets that a survey has read so far.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::bulk::Wanted;
+use super::namespaces::Chosen;
+use super::{Diags, Subject};
+use crate::ids::{Fd, Inode};
+use crate::net::{NetError, Protocols, SocketInfo, SocketTable};
+
+/// The socket tables read so far, each network namespace once. The tables of the other protocols are only read
+/// when the ones before leave a socket unknown.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) by_netns: HashMap<Option<u64>, TableSet>,
+    pub(super) diags: Diags,
+    pub(super) wanted: Wanted,
+    /// Where sockets of certain namespaces are looked for, those alone.
+    pub(super) chosen: Option<Chosen>,
+}
+
+#[derive(Debug)]
+pub(super) struct TableSet {
+    pub(super) tcp: Option<SocketTable>,
+    pub(super) rest: Option<SocketTable>,
+}
+
+impl TableSet {
+    pub(super) fn get(&self, inode: Inode) -> Option<&SocketInfo> {
+        let of = |table: &'_ Option<SocketTable>| table.as_ref().is_some_and(|t| t.get(inode).is_some());
+        if of(&self.tcp) { self.tcp.as_ref()?.get(inode) } else { self.rest.as_ref()?.get(inode) }
+    }
+}
+
+impl Tables {
+    /// The tables of the namespace of `subject`, with as many protocols as it takes to know `sockets`.
+    pub(super) fn with(&mut self, subject: &Subject, sockets: &[(Fd, Inode)]) -> Option<&TableSet> {
+        if sockets.is_empty() {
+            return None;
+        }
+        let (process, wanted) = (&subject.process, &self.wanted);
+        let set = match self.by_netns.entry(subject.netns) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(TableSet { tcp: wanted.read(process), rest: None }),
+        };
+        let unknown =
+            |(_, inode): &(Fd, Inode)| set.tcp.as_ref().is_none_or(|table| table.get(*inode).is_none());
+        if set.rest.is_none() && !wanted.only_tcp && sockets.iter().any(unknown) {
+            let table: Result<SocketTable, NetError> =
+                SocketTable::read(process, Protocols { tcp: false, ..Protocols::ALL });
+            set.rest = table.ok();
+        }
+        Some(set)
+    }
+}
