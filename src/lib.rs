@@ -72,9 +72,10 @@
 //!
 //! ```text
 //! cli                       commands, the terminal, asking
-//! apply, keepalive, listing, verify, output
+//! apply, keepalive, listing, metrics, verify, output
 //!                           carrying out a plan; looking again; what is shown
-//! plan, survey, select      what is there, and what is to be done with it
+//! policy, plan, survey, select
+//!                           what is there, and what is to be done with it
 //! report, exit, selectors   plain data: what came of it, and what was asked for
 //! method                    one way to end a descriptor, one file each
 //! inject                    a system call in a stopped thread
@@ -87,7 +88,7 @@
 //! ```
 //!
 //! Imports point down. The one exception is [`error`], which stands beside [`trace`]: each names types of the other.
-//! [`arch`], [`select`], [`growth`] and [`plan::plan`] are pure, without I/O and without a clock, and so are the parsers in
+//! [`arch`], [`select`], [`growth`], [`policy`] and [`plan::plan`] are pure, without I/O and without a clock, and so are the parsers in
 //! [`proc`] and [`net`]. Every unsafe call is in a file named `sys.rs`. What could be used wrongly is made a type of
 //! its own: a running thread ([`trace::Seized`]) and a stopped one ([`trace::Stopped`]) are two types, and resuming
 //! consumes the one.
@@ -126,9 +127,11 @@ pub mod keepalive;
 pub mod kind;
 pub mod listing;
 pub mod method;
+pub mod metrics;
 pub mod net;
 pub mod output;
 pub mod plan;
+pub mod policy;
 pub mod proc;
 pub mod report;
 pub mod select;

@@ -42,12 +42,15 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Act(action) => watch_over(terminal, action.conduct.timeout)?,
         Command::List(_) | Command::Keepalive(_) => watch_over(terminal, HANGS_AFTER)?,
-        Command::Demo | Command::DemoServer | Command::Generate(_) => {}
+        Command::Watch(watch) => watch_over(terminal, watch.timeout)?,
+        Command::MetricsServer | Command::Demo | Command::DemoServer | Command::Generate(_) => {}
     }
     match &cli.command {
         Command::Act(action) => cli::close::run(terminal, &procfs, action, cli.verbose > 0),
         Command::List(list) => cli::list::run(terminal, &procfs, list),
         Command::Keepalive(action) => cli::keepalive::run(terminal, &procfs, action),
+        Command::Watch(watch) => cli::watch::run(terminal, &procfs, watch),
+        Command::MetricsServer => cli::watch::serve(),
         Command::Demo => cli::demo::run(terminal, &procfs),
         Command::DemoServer => cli::demo::serve(),
         Command::Generate(what) => {

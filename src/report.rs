@@ -280,6 +280,8 @@ mod list;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, dead_code, reason = "for tests, and a part of it for fuzz targets")]
 pub(crate) mod sample;
+mod watch;
 
 pub use keepalive::{KeepaliveReport, KeepaliveTarget};
 pub use list::{FdReport, ListReport, ProcessUse, TcpMemoryReport};
+pub use watch::WatchLine;

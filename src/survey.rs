@@ -289,6 +289,24 @@ impl Survey {
         choice == Choice::Yes
     }
 
+    /// Leaves only the matches of which `keep` says so. The processes stay.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Match, &Subject) -> bool) {
+        let Self { matches, subjects, .. } = self;
+        matches.retain(|found| subjects.get(found.subject).is_some_and(|subject| keep(found, subject)));
+    }
+
+    /// Leaves only the sockets that `selectors` select, too.
+    pub fn narrow(&mut self, selectors: &Selectors) {
+        self.idle_for = selectors.idle_for;
+        let mut unknown = 0;
+        self.matches.retain(|found| {
+            let choice = select::by_socket(selectors, &facts(found.socket.as_ref()));
+            unknown += usize::from(choice == Choice::IdleUnknown);
+            choice == Choice::Yes
+        });
+        self.idle_unknown += unknown;
+    }
+
     /// The process of a match.
     ///
     /// # Panics

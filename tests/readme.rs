@@ -46,7 +46,8 @@ fn the_commands_are_accepted() {
 
 #[test]
 fn the_options_exist() {
-    let pages: [&[&str]; 3] = [&["--help"], &["list", "--help"], &["keepalive", "--help"]];
+    let pages: [&[&str]; 4] =
+        [&["--help"], &["list", "--help"], &["keepalive", "--help"], &["watch", "--help"]];
     let help: String = pages.iter().map(|page| fdclose(page).exits(0).stdout).collect();
     let known: BTreeSet<&str> = help.split([' ', ',', '\n']).filter(|word| word.starts_with("--")).collect();
     let named: BTreeSet<&str> = code_spans().filter(|span| span.starts_with("--")).collect();

@@ -71,7 +71,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
 
 /// What the plan must know of this process. A parent outside of this pid namespace is not seen, and can't be named
 /// either.
-fn own_facts(procfs: &Procfs) -> OwnFacts {
+pub(super) fn own_facts(procfs: &Procfs) -> OwnFacts {
     let pid = Pid::new(std::process::id().cast_signed());
     let mut ancestors: Vec<Pid> = Vec::new();
     let mut next = pid.and_then(|pid| procfs.parent_of(pid));

@@ -87,3 +87,25 @@ Examples:
     fdclose keepalive --pid 1234 --state established --idle 1m --interval 10s --count 6
   See what is in force:
     fdclose keepalive --pid 1234 --dry-run";
+
+pub(super) const WATCH: &str = "\
+Close what is idle for too long, again and again.
+
+At each look the selected TCP connections from whose peer nothing has come for the time of --idle-for are closed, as \
+the main action closes them. What is done is told on standard output, one JSON object a line. SIGTERM or SIGINT ends \
+it between two actions, with status 0. What fails concerns one process and one look alone. A process that was named \
+by --pid is meant until it ends, and never another that gets its number.";
+
+pub(super) const AFTER_WATCH: &str = "\
+Examples:
+  See for a day what would be closed:
+    fdclose watch --comm nginx --state close-wait --idle-for 10min --dry-run
+  Keep nginx below nine tenths of its descriptors, with metrics:
+    fdclose watch --comm nginx --state close-wait --idle-for 10min --min-count 50%
+                  --max-per-run 500 --metrics 127.0.0.1:9464
+
+Exit status:
+  0  a signal ended it
+  1  every process that was named has ended
+  2  wrong usage, or it could not begin
+  3  it could not go on";

@@ -1,6 +1,7 @@
 //! The command line: what is typed, checked before anything is touched.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -8,6 +9,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 pub use crate::method::Method;
 use crate::net::KeepaliveWish;
 use crate::output::style::ColorChoice;
+use crate::policy::Policy;
 use crate::selectors::Selectors;
 
 mod args;
@@ -22,6 +24,7 @@ mod reset;
 pub mod terminal;
 mod usage;
 mod values;
+pub mod watch;
 
 pub use usage::{Help, NotParsed, UsageError};
 
@@ -45,6 +48,10 @@ pub enum Command {
     List(List),
     /// Switch keepalive on. The selection is not empty.
     Keepalive(KeepaliveAction),
+    /// Close what is idle, again and again. The selection says for how long.
+    Watch(Watch),
+    /// The child of `Watch`: the server that is asked for metrics.
+    MetricsServer,
     /// Make a leak and close it.
     Demo,
     /// The child of `Demo`: the server that leaks.
@@ -90,6 +97,27 @@ pub struct KeepaliveAction {
     pub yes: bool,
     /// What to print.
     pub output: Output,
+}
+
+/// `fdclose watch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// On what.
+    pub selectors: Selectors,
+    /// How often.
+    pub every: Duration,
+    /// Within which bounds.
+    pub policy: Policy,
+    /// Where to tell how it goes.
+    pub metrics: Option<SocketAddr>,
+    /// Touch nothing, say what would be done.
+    pub dry_run: bool,
+    /// Also where it is known to be risky.
+    pub force: bool,
+    /// The longest single pause of a target.
+    pub max_pause: Duration,
+    /// The longest wait for a target to stop.
+    pub timeout: Duration,
 }
 
 /// How an action behaves.
@@ -138,6 +166,10 @@ where
         Command::Act(action) => Some(&action.selectors),
         // It harms nothing to keep all connections of a process alive; but all of the host are not meant by accident.
         Command::Keepalive(action) if action.selectors.is_empty() => Some(&action.selectors),
+        Command::Watch(watch) if watch.selectors.idle_for.is_none() => {
+            return Err(NotParsed::Usage(UsageError::needs_idle_time()));
+        }
+        Command::Watch(watch) => Some(&watch.selectors),
         _ => None,
     };
     if let Some(selectors) = acts_on {

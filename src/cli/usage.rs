@@ -66,6 +66,14 @@ impl UsageError {
         Self { message: reason.to_string(), hint }
     }
 
+    pub(super) fn needs_idle_time() -> Self {
+        Self {
+            message: "watch closes what has been idle: say for how long, for example --idle-for 10min"
+                .to_owned(),
+            hint: None,
+        }
+    }
+
     pub(super) fn misplaced(option: &str, command: &str, also_there: bool) -> Self {
         let message = if also_there {
             format!("--{option} belongs after '{command}': fdclose {command} --{option} ...")
@@ -135,7 +143,7 @@ fn stray(word: &str) -> String {
     } else if ["close", "kill", "rm", "end"].contains(&word) {
         "to close is what fdclose does without a command: fdclose --pid ... --inode ...".to_owned()
     } else {
-        "commands: list, demo".to_owned()
+        "commands: list, keepalive, watch, demo".to_owned()
     };
     format!("{} is no command; {way_out}", quoted(word.as_bytes()))
 }

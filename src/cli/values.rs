@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::usage;
 use crate::ids::{Inode, Pid};
 use crate::kind::Kind;
 use crate::net::{AddrFilter, ParseAddrError, TcpState};
+use crate::policy::{MinCount, ParseMinCountError};
 use crate::selectors::{Comm, FdRange, KindChoice, NetnsChoice, ParseCommError, ParseFdRangeError};
 use crate::trace::Signal;
 
@@ -83,6 +85,10 @@ pub(super) fn accepted(option: &str) -> Option<String> {
         "--comm" => "1 to 15 bytes, as ps -o comm shows them",
         "--kind" => return Some(kind_names().join(", ")),
         "--netns" => "a process id, a path, a name that ip netns gave, or all",
+        "--every" => "a time from 100ms to 1day, such as 30s",
+        "--max-per-run" => "a number above 0",
+        "--min-count" => "a number above 0, or a percentage from 1% to 100%",
+        "--metrics" => "an address and a port, such as 127.0.0.1:9464 or [::1]:9464",
         "--idle-for" => "a time from 1ms to 49days, such as 10min",
         "--watch" => "a time from 100ms to 1day, such as 5s",
         "--max-pause" => "a time from 1us to 1min, such as 10ms",
@@ -176,6 +182,21 @@ pub(super) fn max_pause() -> Value<Duration> {
 
 pub(super) fn netns() -> Value<NetnsChoice> {
     Value::new(|value| NetnsChoice::parse(value).ok_or_else(|| "is no network namespace".into()))
+}
+
+pub(super) fn count() -> Value<usize> {
+    Value::new(|value| {
+        let count = digits(value).parse().ok().filter(|count| *count > 0);
+        count.ok_or_else(|| "is no count".into())
+    })
+}
+
+pub(super) fn min_count() -> Value<MinCount> {
+    Value::new(|value| text(value).parse().map_err(|err: ParseMinCountError| err.to_string().into()))
+}
+
+pub(super) fn listen_on() -> Value<SocketAddr> {
+    Value::new(|value| text(value).parse().map_err(|_| "is no address with a port".into()))
 }
 
 pub(super) fn idle_for() -> Value<Duration> {

@@ -16,6 +16,7 @@ pub(crate) mod sys;
 mod tool;
 mod victim;
 mod wait;
+pub(crate) mod watching;
 
 pub(crate) use alone::alone;
 pub(crate) use before::Before;
