@@ -74,6 +74,8 @@ pub(super) struct Raw {
 }
 
 #[derive(Debug, Subcommand)]
+// The options of a command are made when it is given: to make those of all takes longer than a close.
+#[command(defer = true)]
 // One of these exists for the length of a parse: its size is of no interest.
 #[allow(clippy::large_enum_variant)]
 enum RawCommand {
