@@ -136,6 +136,7 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
         state_after: None,
         number_by: None,
         waiters: Vec::new(),
+        watched_by: found.watched_by.clone(),
         holders: Vec::new(),
         error: None,
         hint: None,

@@ -49,6 +49,7 @@ fn fd_report(survey: &Survey, found: &Match) -> FdReport {
         send_q: found.socket.as_ref().map(|socket| queue(socket.send_q)),
         idle_ms: found.socket.as_ref().and_then(|socket| socket.idle_ms),
         netns: found.netns.or(subject.netns),
+        watched_by: found.watched_by.clone(),
     }
 }
 
@@ -62,6 +63,7 @@ fn process_use(subject: &Subject) -> ProcessUse {
         pid: subject.process.pid(),
         comm: Text::from(subject.comm.clone()),
         listed: 0,
+        watched: 0,
         states: BTreeMap::new(),
         idle_ms_max: None,
         descriptors: open.ok(),
@@ -72,6 +74,7 @@ fn process_use(subject: &Subject) -> ProcessUse {
 
 fn count(process: &mut ProcessUse, fds: &[FdReport]) {
     process.listed = fds.len();
+    process.watched = fds.iter().filter(|fd| !fd.watched_by.is_empty()).count();
     for state in fds.iter().filter_map(|fd| fd.state) {
         *process.states.entry(state).or_default() += 1;
     }

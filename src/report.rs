@@ -175,6 +175,8 @@ pub struct TargetReport {
     pub number_by: Option<Way>,
     /// Which threads of the process were waiting in a call on it.
     pub waiters: Vec<WaiterReport>,
+    /// Which epoll instances of the process watched it, as seen before.
+    pub watched_by: Vec<Fd>,
     /// Who still has it, as seen afterwards.
     pub holders: Vec<HolderReport>,
     /// What went wrong and why, in one line.

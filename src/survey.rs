@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
-use crate::net::{Copies, Diag, SocketInfo, TcpState};
+use crate::net::{Copies, SocketInfo, TcpState};
 use crate::proc::{FdDir, FdIdentity, FdTarget, ProcError, Process, Procfs};
 use crate::select::{self, Choice, SocketFacts, Verdict};
 use crate::selectors::Selectors;
@@ -15,8 +16,10 @@ use crate::watchdog;
 mod bulk;
 mod namespaces;
 mod tables;
+mod watched;
 
 pub use namespaces::NetnsError;
+pub use tables::Diags;
 
 use namespaces::Chosen;
 use tables::Tables;
@@ -49,6 +52,9 @@ pub struct Match {
     pub socket: Option<SocketInfo>,
     /// Its network namespace, where sockets were looked for by that: not always the one its process is in.
     pub netns: Option<u64>,
+    /// The epoll instances of its process that watch it, as far as is known: not where descriptors were selected by
+    /// number, as the others are not looked at then.
+    pub watched_by: Vec<Fd>,
 }
 
 impl Match {
@@ -165,6 +171,8 @@ pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<
 struct Found {
     subject: Subject,
     matches: Vec<(Fd, FdIdentity, Verdict)>,
+    /// The epoll instances that were come by.
+    epolls: Vec<Fd>,
 }
 
 fn look_into(
@@ -180,7 +188,9 @@ fn look_into(
     }
     let dir = process.fd_dir_of_process()?;
     let wanted = |fd| select::by_number(selectors, fd);
-    let mut matches = bulk::look(&process, &dir, wanted, |fd| identify(&dir, selectors, detail, fd), tables)?;
+    let epolls = Mutex::new(Vec::new());
+    let mut matches =
+        bulk::look(&process, &dir, wanted, |fd| identify(&dir, selectors, detail, fd, &epolls), tables)?;
     if matches.is_empty() {
         return Ok(None);
     }
@@ -192,7 +202,9 @@ fn look_into(
     // Only a listing shows it.
     let uid = if detail == Detail::All { process.uid().ok() } else { None };
     let netns = process.namespace_of(dir.tid(), "net").ok();
-    Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches }))
+    let mut epolls = epolls.into_inner().unwrap_or_else(PoisonError::into_inner);
+    epolls.sort_unstable();
+    Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches, epolls }))
 }
 
 /// What one descriptor is, if it is selected or may be.
@@ -201,10 +213,14 @@ fn identify(
     selectors: &Selectors,
     detail: Detail,
     fd: Fd,
+    epolls: &Mutex<Vec<Fd>>,
 ) -> Result<Option<(Fd, FdIdentity, Verdict)>, ProcError> {
     watchdog::beat();
     // The descriptor may be closed since it was listed.
     let Some(target) = dir.read(fd)? else { return Ok(None) };
+    if target.kind() == Kind::Epoll {
+        epolls.lock().unwrap_or_else(PoisonError::into_inner).push(fd);
+    }
     let verdict = select::by_descriptor(selectors, fd, &target);
     if verdict == Verdict::No {
         return Ok(None);
@@ -221,7 +237,7 @@ impl Survey {
         if let Some(chosen) = &mut tables.chosen {
             return self.add_of_namespaces(found, selectors, chosen);
         }
-        let Found { subject, matches } = found;
+        let Found { subject, matches, epolls } = found;
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
         let mut known = match detail {
@@ -251,18 +267,30 @@ impl Survey {
             };
             if is_selected {
                 let socket = socket.cloned();
-                self.matches.push(Match { subject: index, fd, identity, socket, netns: None });
+                self.matches.push(Match {
+                    subject: index,
+                    fd,
+                    identity,
+                    socket,
+                    netns: None,
+                    watched_by: Vec::new(),
+                });
             }
         }
-        if self.matches.len() > before {
-            self.subjects.push(subject);
-        }
+        self.add_subject(subject, &epolls, before);
+    }
+
+    /// Adds the process whose matches those from `before` on are, if there are any.
+    fn add_subject(&mut self, subject: Subject, epolls: &[Fd], before: usize) {
+        let Some(own @ [_, ..]) = self.matches.get_mut(before..) else { return };
+        watched::mark(&subject, epolls, own);
+        self.subjects.push(subject);
     }
 
     /// As [`Self::add`], of sockets in chosen namespaces alone. One that is in another namespace than its process goes
     /// without its cookie: whoever looks for it by that would do so in the wrong place, and believe it gone.
     fn add_of_namespaces(&mut self, found: Found, selectors: &Selectors, chosen: &mut Chosen) {
-        let Found { subject, matches } = found;
+        let Found { subject, matches, epolls } = found;
         let (index, before) = (self.subjects.len(), self.matches.len());
         let only_tcp = bulk::only_tcp(selectors);
         for (fd, identity, _) in matches {
@@ -274,12 +302,17 @@ impl Survey {
             if self.chooses(selectors, Some(socket)) {
                 let cookie = socket.cookie.filter(|_| subject.netns == Some(number));
                 let socket = Some(SocketInfo { cookie, ..socket.clone() });
-                self.matches.push(Match { subject: index, fd, identity, socket, netns: Some(number) });
+                self.matches.push(Match {
+                    subject: index,
+                    fd,
+                    identity,
+                    socket,
+                    netns: Some(number),
+                    watched_by: Vec::new(),
+                });
             }
         }
-        if self.matches.len() > before {
-            self.subjects.push(subject);
-        }
+        self.add_subject(subject, &epolls, before);
     }
 
     /// Whether a socket is selected by what is known of it; one of which not enough is known is counted.
@@ -355,19 +388,4 @@ fn ask(subject: &Subject, sockets: &[(Fd, Inode)], tables: &mut Tables) -> HashM
         Some((*inode, SocketInfo { idle_ms, ..known.unwrap_or(said) }))
     };
     sockets.iter().filter_map(describe).collect()
-}
-
-/// Ways to ask about single sockets, one for each network namespace: to make one takes as long as ten questions.
-#[derive(Debug, Default)]
-pub struct Diags {
-    /// `None` where there is none.
-    by_netns: HashMap<Option<u64>, Option<Diag>>,
-}
-
-impl Diags {
-    /// The one for the network namespace of `subject`, if there is a way to ask.
-    pub fn of(&mut self, subject: &Subject) -> Option<&mut Diag> {
-        let open = || Diag::of_process(&subject.process, subject.netns).ok();
-        self.by_netns.entry(subject.netns).or_insert_with(open).as_mut()
-    }
 }

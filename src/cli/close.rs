@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Write};
 use anyhow::Context as _;
 
 use super::Action;
-use super::look::{look, report_nothing, report_unreadable};
+use super::look::{look, report_nothing, report_unreadable, report_watched};
 use super::terminal::Terminal;
 use crate::apply;
 use crate::exit::Exit;
@@ -39,6 +39,9 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
         return Ok(if_nothing);
     }
     let plan = plan::plan(&survey, method, &own_facts(procfs), conduct.force);
+    if !output.quiet && method == Method::Close {
+        report_watched(terminal, &survey, &plan)?;
+    }
     let (report, _held) = if conduct.dry_run || plan.is_empty() {
         (apply::preview(&survey, &plan, method, conduct.dry_run), None)
     } else {

@@ -8,9 +8,10 @@ use crate::exit::Exit;
 use crate::ids::{Inode, Pid};
 use crate::output::sanitize::printable;
 use crate::output::units::Counted;
+use crate::plan::Plan;
 use crate::proc::{ProcError, Procfs};
 use crate::selectors::Selectors;
-use crate::survey::{Detail, NetnsError, Survey, SurveyError, survey};
+use crate::survey::{Detail, Match, NetnsError, Survey, SurveyError, survey};
 use crate::trace::refusal::Refusal;
 
 /// Looks at what is selected. `None` if a network namespace that was named can't be asked; that has been said then, and
@@ -102,6 +103,36 @@ fn report_idle_unknown(terminal: &Terminal, survey: &Survey) -> io::Result<()> {
         "{connections} left out: for how long they have been idle is told by sock_diag(7) or a copy of the descriptor \
          (pidfd_getfd, Linux 5.6), and neither could be had"
     ))
+}
+
+/// Warns of descriptors that an event loop of their process has not lost track of, before they are closed behind its back.
+///
+/// # Errors
+/// A failure of standard error.
+pub(super) fn report_watched(terminal: &Terminal, survey: &Survey, plan: &Plan) -> io::Result<()> {
+    const WAY_OUT: &str = "it may take a new file with the same number for the old one; --method shutdown tells it that \
+                           the connection has ended, and it closes by itself";
+    for share in &plan.processes {
+        let matches = share.act_on.iter().filter_map(|index| survey.matches.get(*index));
+        let watched: Vec<&Match> = matches.filter(|found| !found.watched_by.is_empty()).collect();
+        let Some(subject) = survey.subjects.get(share.subject) else { continue };
+        let process = format!("{} ({})", printable(&subject.comm), subject.process.pid());
+        match watched.as_slice() {
+            [] => {}
+            [found] => {
+                let instance = found.watched_by.first().map(ToString::to_string).unwrap_or_default();
+                let fd = found.fd;
+                terminal.note(&format!(
+                    "{process} still watches fd {fd} (epoll instance {instance}): {WAY_OUT}"
+                ))?;
+            }
+            several => {
+                let count = Counted(several.len(), "descriptor");
+                terminal.note(&format!("{process} still watches {count} of these by epoll: {WAY_OUT}"))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says that nothing matched, and what did not.

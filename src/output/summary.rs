@@ -51,9 +51,13 @@ fn of_process(process: &ProcessUse, palette: &Palette) -> String {
         parts.push(Counted(others, noun).to_string());
     }
     let idle = process.idle_ms_max.map(|ms| format!(", idle up to {}", Idle(ms))).unwrap_or_default();
+    let watched = match process.watched {
+        0 => String::new(),
+        count => format!("; {} watched by epoll", Count(count)),
+    };
     let comm = printable(process.comm.as_bytes());
     let used = of_descriptors(process, palette);
-    format!("{comm} ({}): {}{idle}{used}\n", process.pid, parts.join(", "))
+    format!("{comm} ({}): {}{idle}{watched}{used}\n", process.pid, parts.join(", "))
 }
 
 /// `; 95 of 100 descriptors in use (95 %), none left in 5m at this rate`.

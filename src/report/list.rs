@@ -44,6 +44,8 @@ pub struct FdReport {
     pub idle_ms: Option<u64>,
     /// The number of the network namespace: with `--netns` that of the socket, else that of the process.
     pub netns: Option<u64>,
+    /// The epoll instances of the process that watch it.
+    pub watched_by: Vec<Fd>,
 }
 
 /// What one process has of what is listed.
@@ -55,6 +57,8 @@ pub struct ProcessUse {
     pub comm: Text,
     /// How many of its descriptors are listed.
     pub listed: usize,
+    /// How many of these an epoll instance of it watches: it has not lost track of them.
+    pub watched: usize,
     /// How many of these are TCP sockets in which state.
     pub states: BTreeMap<TcpState, usize>,
     /// The longest [`FdReport::idle_ms`] among them.

@@ -29,6 +29,7 @@ pub(crate) fn tcp_target() -> TargetReport {
         state_after: None,
         number_by: None,
         waiters: Vec::new(),
+        watched_by: Vec::new(),
         holders: Vec::new(),
         error: None,
         hint: None,
@@ -101,6 +102,7 @@ pub(crate) fn list_fd() -> FdReport {
         send_q: Some(0),
         idle_ms: Some(7_200_000),
         netns: Some(4_026_531_840),
+        watched_by: vec![fd(5)],
     }
 }
 
@@ -109,6 +111,7 @@ pub(crate) fn list_report(fds: Vec<FdReport>) -> ListReport {
         pid: pid(1234),
         comm: "nginx".into(),
         listed: 2044,
+        watched: 40,
         states: [(TcpState::Established, 41), (TcpState::CloseWait, 2000), (TcpState::Listen, 1)].into(),
         idle_ms_max: Some(7_200_000),
         descriptors: Some(60_210),
@@ -119,6 +122,7 @@ pub(crate) fn list_report(fds: Vec<FdReport>) -> ListReport {
         pid: pid(4_194_304),
         comm: b"tmux: \x1b]0;x\x07srv".to_vec().into(),
         listed: 1,
+        watched: 0,
         states: [].into(),
         idle_ms_max: None,
         descriptors: Some(12),

@@ -3,11 +3,26 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::Subject;
 use super::bulk::Wanted;
 use super::namespaces::Chosen;
-use super::{Diags, Subject};
 use crate::ids::{Fd, Inode};
-use crate::net::{NetError, Protocols, SocketInfo, SocketTable};
+use crate::net::{Diag, NetError, Protocols, SocketInfo, SocketTable};
+
+/// Ways to ask about single sockets, one for each network namespace: to make one takes as long as ten questions.
+#[derive(Debug, Default)]
+pub struct Diags {
+    /// `None` where there is none.
+    by_netns: HashMap<Option<u64>, Option<Diag>>,
+}
+
+impl Diags {
+    /// The one for the network namespace of `subject`, if there is a way to ask.
+    pub fn of(&mut self, subject: &Subject) -> Option<&mut Diag> {
+        let open = || Diag::of_process(&subject.process, subject.netns).ok();
+        self.by_netns.entry(subject.netns).or_insert_with(open).as_mut()
+    }
+}
 
 /// The socket tables read so far, each network namespace once. The tables of the other protocols are only read
 /// when the ones before leave a socket unknown.
