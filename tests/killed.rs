@@ -32,12 +32,13 @@ const MEASURED: usize = 9;
 /// One test at a time: each keeps the processors busy, and a target that gets none can't be operated on.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// How often fdclose is killed for `task`: of either sort of test so many times, half of them in batches; and a tenth as
-/// often it is the worker.
+/// How often fdclose is killed for `task`: of either sort of test so many times, half of them in batches; half as often
+/// again at a replacement, which goes the same way; and a tenth as often it is the worker.
 fn kills(task: Task, short: usize) -> usize {
     let all = env::var("FDCLOSE_TEST_KILLS").map_or(short, |text| text.parse::<usize>().expect("a number"));
     match task {
         Task::Single | Task::Batch => all / 2,
+        Task::Replacement => all / 4,
         Task::Worker => all / 10,
     }
 }
@@ -51,6 +52,8 @@ enum Task {
     Batch,
     /// Many, and the worker is to be killed.
     Worker,
+    /// One is replaced, by four calls instead of one. The victim may be left with a socket too many.
+    Replacement,
 }
 
 /// Whom the SIGKILL is for.
@@ -71,6 +74,13 @@ struct Patient {
     open: usize,
 }
 
+impl Task {
+    /// Whether the command operates itself.
+    fn is_single(self) -> bool {
+        matches!(self, Self::Single | Self::Replacement)
+    }
+}
+
 impl Patient {
     fn new(task: Task) -> Self {
         let kinds = if task == Task::Batch { OF_EVERY_KIND } else { BUT_EPOLL };
@@ -79,11 +89,13 @@ impl Patient {
 
     /// Starts fdclose on leaks made for it.
     fn start(&mut self, variables: &[(&str, &str)]) -> Started {
-        let count = if self.task == Task::Single { 1 } else { BATCH };
+        let count = if self.task.is_single() { 1 } else { BATCH };
         let fields = self.victim.ask_fields(&format!("leaks {count}"));
         self.open = count;
         let inodes = &fields["inodes"];
-        start_fdclose_with(&["--pid", &self.victim.pid_arg(), "--inode", inodes], variables)
+        let method = if self.task == Task::Replacement { "replace" } else { "close" };
+        let args = ["--pid", &self.victim.pid_arg(), "--inode", inodes, "--method", method];
+        start_fdclose_with(&args, variables)
     }
 
     /// How long a run takes from the instant `begin` tells.
@@ -210,10 +222,10 @@ fn aimed(task: Task, what: &str) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let began = Instant::now();
     let mut patient = Patient::new(task);
-    let places: &[&str] = if task == Task::Single { &PLACES } else { &PLACES_OF_BATCH };
+    let places: &[&str] = if task.is_single() { &PLACES } else { &PLACES_OF_BATCH };
     let stopped = |started: &mut Started| {
         let surgeon = started.wait_until_stopped()?;
-        assert_eq!(surgeon == started.pid(), task == Task::Single, "who operates");
+        assert_eq!(surgeon == started.pid(), task.is_single(), "who operates");
         // Taken while it is stopped: by its number, somebody else might be killed later.
         let held = sys::Pidfd::open(surgeon);
         let now = Instant::now();
@@ -259,6 +271,16 @@ fn killed_at_any_instant_of_a_close() {
 #[test]
 fn killed_at_any_instant_of_a_batch() {
     spread(Task::Batch, "a batch");
+}
+
+#[test]
+fn killed_at_any_instant_of_a_replacement() {
+    spread(Task::Replacement, "one replacement");
+}
+
+#[test]
+fn killed_in_the_surgery_of_a_replacement() {
+    aimed(Task::Replacement, "one replacement");
 }
 
 #[test]
