@@ -157,17 +157,41 @@ http {{
     )
 }
 
+fn redis() -> Server {
+    Server::start(|directory, port| {
+        let (port, directory) = (port.to_string(), directory.to_string_lossy().into_owned());
+        let words = ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--dir", &directory];
+        let quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"];
+        words.iter().chain(&quiet).map(|word| (*word).to_owned()).collect()
+    })
+}
+
+/// It tracks its clients by number, and would ignore a new one under the number of one that was closed behind its back.
+/// No other client gets the number of one that is replaced.
+#[test]
+fn redis_serves_whoever_comes_after_one_that_is_replaced() {
+    if lacks(&[Need::Program("redis-server"), Need::TraceOthers]) {
+        return;
+    }
+    let server = redis();
+    let mut named = server.client();
+    exchange(&mut named, "PING\r\n", "+PONG\r\n");
+    let row = server.held_end(server.pid, address_of(&named));
+    let (pid, inode) = (server.pid.to_string(), row.inode.to_string());
+    fdclose(&["--pid", &pid, "--inode", &inode, "--method", "replace"]).exits(0);
+    assert_eq!(named.read(&mut [0; 16]).expect("an orderly end"), 0, "the client sees the end");
+    for _ in 0..3 {
+        let mut next = server.client();
+        exchange(&mut next, "PING\r\n", "+PONG\r\n");
+    }
+}
+
 #[test]
 fn redis_loses_one_client_and_serves_on() {
     if lacks(&[Need::Program("redis-server"), Need::Program("redis-benchmark"), Need::TraceOthers]) {
         return;
     }
-    let server = Server::start(|directory, port| {
-        let (port, directory) = (port.to_string(), directory.to_string_lossy().into_owned());
-        let words = ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--dir", &directory];
-        let quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"];
-        words.iter().chain(&quiet).map(|word| (*word).to_owned()).collect()
-    });
+    let server = redis();
     let [mut named, mut other] = [server.client(), server.client()];
     exchange(&mut named, "PING\r\n", "+PONG\r\n");
     exchange(&mut other, "SET kept 1\r\n", "+OK\r\n");
