@@ -27,6 +27,13 @@ pub fn preview(survey: &Survey, plan: &Plan, method: Method, dry_run: bool) -> A
     ActionReport::new(method, dry_run, in_order(targets), Vec::new())
 }
 
+/// What was done, before it is looked at again.
+#[derive(Debug)]
+pub struct Acts {
+    targets: Vec<(usize, TargetReport)>,
+    processes: Vec<ProcessReport>,
+}
+
 /// Carries out `plan`, process by process, and reports what became of every match.
 #[must_use]
 pub fn apply(
@@ -36,10 +43,25 @@ pub fn apply(
     method: Method,
     conduct: Conduct,
 ) -> ActionReport {
+    let acts = act(procfs, survey, plan, method, conduct, false);
+    finish(procfs, survey, plan, method, acts)
+}
+
+/// Carries out `plan`, process by process. `thread_ends`: the calling thread does nothing else afterwards, see
+/// [`crate::work`].
+#[must_use]
+pub fn act(
+    procfs: &Procfs,
+    survey: &mut Survey,
+    plan: &Plan,
+    method: Method,
+    conduct: Conduct,
+    thread_ends: bool,
+) -> Acts {
     let mut diags = mem::take(&mut survey.diags);
     let mut targets: Vec<(usize, TargetReport)> = refusals(survey, plan).collect();
     let mut processes = Vec::new();
-    for share in &plan.processes {
+    for (index, share) in plan.processes.iter().enumerate() {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
         let (share, awake) = still_idle::split(survey, &mut diags, share);
         targets.extend(awake.into_iter().map(|index| (index, left_alone(survey, index))));
@@ -53,6 +75,7 @@ pub fn apply(
             netns: subject.netns,
             items: &items,
             sockets: &sockets,
+            is_last: thread_ends && index + 1 == plan.processes.len(),
         };
         let operation = method::run(method, procfs, &job, conduct);
         targets.extend(outcomes(survey, &share, method, &operation));
@@ -60,7 +83,15 @@ pub fn apply(
             processes.push(process_report(subject.process.pid(), &subject.comm, &operation));
         }
     }
-    // Only now: a connection ends with its last holder, which may be in another of these processes.
+    survey.diags = diags;
+    Acts { targets, processes }
+}
+
+/// Looks at what was done, and reports it. Only when all is: a connection ends with its last holder, which may be in
+/// another of these processes.
+#[must_use]
+pub fn finish(procfs: &Procfs, survey: &mut Survey, plan: &Plan, method: Method, acts: Acts) -> ActionReport {
+    let (mut diags, Acts { mut targets, processes }) = (mem::take(&mut survey.diags), acts);
     verify(procfs, &mut diags, survey, plan, method, &mut targets);
     ActionReport::new(method, false, in_order(targets), processes)
 }

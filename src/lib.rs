@@ -29,7 +29,7 @@
 //! **Doing it.** [`apply::apply`] hands the descriptors, as [`method::Item`]s with what each must still refer to, to
 //! [`method::close::close`] by [`method::run`], process by process; with more than one descriptor that goes on in a
 //! [`worker`], which outlives this process if it is killed. Until the report is out, signals to fdclose are held back
-//! ([`trace::signals::Held`]). The work is done on a thread made for it ([`trace::on_tracer_thread`]): the kernel takes
+//! ([`trace::signals::Held`]). The work is done on a thread made for it ([`work::on_work_thread`]): the kernel takes
 //! ptrace requests from the attaching thread alone, and when that thread ends, however it ends, it detaches whatever
 //! is still traced.
 //!
@@ -140,4 +140,5 @@ pub mod survey;
 pub mod trace;
 pub mod verify;
 pub mod watchdog;
+pub mod work;
 pub mod worker;

@@ -8,9 +8,11 @@ use anyhow::Context as _;
 use fdclose::cli::terminal::Terminal;
 use fdclose::cli::{self, Cli, Command, NotParsed};
 use fdclose::exit::Exit;
+use fdclose::ids::Pid;
 use fdclose::output::sanitize::printable;
 use fdclose::output::style::ColorChoice;
 use fdclose::proc::Procfs;
+use fdclose::work::Oversight;
 use fdclose::{trace, watchdog};
 
 fn main() -> ExitCode {
@@ -39,19 +41,30 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
         terminal.error(&printable(error.to_string().as_bytes()), None)?;
         return Ok(Exit::Refused);
     }
+    let on_hang = |pid| give_up(terminal, pid);
+    let limit = |timeout: Duration| timeout.saturating_add(HANGS_AFTER);
     match &cli.command {
-        Command::Act(action) => watch_over(terminal, action.conduct.timeout)?,
-        Command::List(_) | Command::Keepalive(_) => watch_over(terminal, HANGS_AFTER)?,
-        Command::Watch(watch) => watch_over(terminal, watch.timeout)?,
-        Command::MetricsServer | Command::Demo | Command::DemoServer | Command::Generate(_) => {}
+        Command::List(_) | Command::Keepalive(_) => watch_over(terminal, limit(HANGS_AFTER))?,
+        Command::Watch(watch) => watch_over(terminal, limit(watch.timeout))?,
+        Command::Act(_)
+        | Command::MetricsServer
+        | Command::Demo
+        | Command::DemoServer
+        | Command::Generate(_) => {}
     }
     match &cli.command {
-        Command::Act(action) => cli::close::run(terminal, &procfs, action, cli.verbose > 0),
+        Command::Act(action) => {
+            let oversight = Oversight { limit: limit(action.conduct.timeout), on_hang: &on_hang };
+            cli::close::run(terminal, &procfs, action, cli.verbose > 0, oversight)
+        }
         Command::List(list) => cli::list::run(terminal, &procfs, list),
         Command::Keepalive(action) => cli::keepalive::run(terminal, &procfs, action),
         Command::Watch(watch) => cli::watch::run(terminal, &procfs, watch),
         Command::MetricsServer => cli::watch::serve(),
-        Command::Demo => cli::demo::run(terminal, &procfs),
+        Command::Demo => {
+            let oversight = Oversight { limit: limit(HANGS_AFTER), on_hang: &on_hang };
+            cli::demo::run(terminal, &procfs, oversight)
+        }
         Command::DemoServer => cli::demo::serve(),
         Command::Generate(what) => {
             terminal.result(|_, out| cli::generate::write(*what, out))?;
@@ -64,23 +77,25 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
 const HANGS_AFTER: Duration = Duration::from_secs(3);
 
 /// Has this process end when a system call about another one hangs.
-fn watch_over(terminal: &Terminal, timeout: Duration) -> anyhow::Result<()> {
+fn watch_over(terminal: &Terminal, limit: Duration) -> anyhow::Result<()> {
     let terminal = *terminal;
-    let on_hang = move |pid| {
-        let what = format!(
-            "gave up on process {pid}: a system call about it does not come back; what was done to other processes is \
-             not reported"
-        );
-        let hint = format!(
-            "some of its memory, or a thread of it, may wait for a file server that does not answer, or for \
-             userfaultfd: see the state of its threads (ps -L -o tid,stat,wchan -p {pid})"
-        );
-        // Where standard error can't be written to, the exit status has to do.
-        let _ = terminal.error(&what, Some(&hint));
-        #[expect(clippy::disallowed_methods, reason = "the thread that main waits for does not come back")]
-        std::process::exit(Exit::Failed.code().into());
-    };
-    watchdog::start(timeout.saturating_add(HANGS_AFTER), on_hang).context("can't start a thread")
+    watchdog::start(limit, move |pid| give_up(&terminal, pid)).context("can't start a thread")
+}
+
+/// Says that a system call about `pid` hangs, and ends this process.
+fn give_up(terminal: &Terminal, pid: Pid) {
+    let what = format!(
+        "gave up on process {pid}: a system call about it does not come back; what was done to other processes is not \
+         reported"
+    );
+    let hint = format!(
+        "some of its memory, or a thread of it, may wait for a file server that does not answer, or for userfaultfd: see \
+         the state of its threads (ps -L -o tid,stat,wchan -p {pid})"
+    );
+    // Where standard error can't be written to, the exit status has to do.
+    let _ = terminal.error(&what, Some(&hint));
+    #[expect(clippy::disallowed_methods, reason = "the thread that does the work does not come back")]
+    std::process::exit(Exit::Failed.code().into());
 }
 
 fn tell(not_parsed: &NotParsed, terminal: &Terminal) -> anyhow::Result<Exit> {

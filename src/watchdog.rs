@@ -57,11 +57,11 @@ pub fn while_it_rests<T>(act: impl FnOnce() -> T) -> T {
 /// # Errors
 /// No thread can be started.
 pub fn start(limit: Duration, on_hang: impl FnOnce(Pid) + Send + 'static) -> io::Result<()> {
-    let limit = *LIMIT.get_or_init(|| limit);
+    let watch = Watch::begin(limit);
     // Signals are for the other threads: one that is held back there must not find this one.
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
-    let watch = move || on_hang(WORK.wait_for_hang(limit));
+    let watch = move || on_hang(watch.wait_for_hang());
     let started = thread::Builder::new().name("watch".into()).stack_size(STACK).spawn(watch);
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     started.map(drop)
@@ -111,28 +111,63 @@ impl Work {
     fn with_subject<T>(&self, look: impl FnOnce(&mut Option<Pid>) -> T) -> T {
         look(&mut self.subject.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
 
-    /// Returns when nothing was heard for `limit` of a process that is being dealt with.
-    fn wait_for_hang(&self, limit: Duration) -> Pid {
-        let interval = limit / LOOKS;
-        let (mut silent, mut last) = (0, 0);
-        loop {
-            let begun = Instant::now();
-            thread::sleep(interval);
-            // Somebody who was stopped, by Ctrl-Z or a debugger, has not been silent meanwhile.
-            let was_stopped = begun.elapsed() > interval * 2;
-            let subject = self.with_subject(|subject| *subject);
-            let beats = self.beats.load(Ordering::Relaxed);
-            match subject {
-                Some(subject) if beats == last => {
-                    silent += u32::from(!was_stopped);
-                    if silent == LOOKS {
-                        return subject;
-                    }
+/// Looks for signs of life, by whoever has the time.
+#[derive(Debug)]
+pub struct Watch {
+    work: &'static Work,
+    interval: Duration,
+    /// When the last look was.
+    looked: Instant,
+    /// What was to be seen then.
+    last: u64,
+    /// How many looks in a row saw no sign of life.
+    silent: u32,
+}
+
+impl Watch {
+    /// From now on, so much silence is too much. The first limit in a process is the one that counts.
+    #[must_use]
+    pub fn begin(limit: Duration) -> Self {
+        Self::on(&WORK, *LIMIT.get_or_init(|| limit))
+    }
+
+    fn on(work: &'static Work, limit: Duration) -> Self {
+        Self { work, interval: limit / LOOKS, looked: Instant::now(), last: 0, silent: 0 }
+    }
+
+    /// One look; the process that is being dealt with, if nothing was heard for too long. Looks that come too soon are
+    /// none.
+    pub fn look(&mut self) -> Option<Pid> {
+        let since = self.looked.elapsed();
+        if since < self.interval {
+            return None;
+        }
+        self.looked = Instant::now();
+        // Somebody who was stopped, by Ctrl-Z or a debugger, has not been silent meanwhile.
+        let was_stopped = since > self.interval * 2;
+        let subject = self.work.with_subject(|subject| *subject);
+        let beats = self.work.beats.load(Ordering::Relaxed);
+        match subject {
+            Some(subject) if beats == self.last => {
+                self.silent += u32::from(!was_stopped);
+                if self.silent == LOOKS {
+                    return Some(subject);
                 }
-                _ => silent = 0,
             }
-            last = beats;
+            _ => self.silent = 0,
+        }
+        self.last = beats;
+        None
+    }
+
+    fn wait_for_hang(mut self) -> Pid {
+        loop {
+            thread::sleep(self.interval);
+            if let Some(pid) = self.look() {
+                return pid;
+            }
         }
     }
 }
@@ -149,7 +184,7 @@ mod tests {
         const LIMIT: Duration = Duration::from_secs(1);
         let pid = Pid::new(77).unwrap();
         let (tell, hangs) = mpsc::channel();
-        thread::spawn(move || tell.send(WORK.wait_for_hang(LIMIT)));
+        thread::spawn(move || tell.send(Watch::on(&WORK, LIMIT).wait_for_hang()));
         let none_for = |wait| assert_eq!(hangs.recv_timeout(wait), Err(RecvTimeoutError::Timeout));
         none_for(LIMIT * 3 / 2);
         WORK.begin(pid);

@@ -1,13 +1,14 @@
 //! The main action: close what is selected.
 
 use std::io::{self, BufReader, Write};
+use std::panic::resume_unwind;
 
 use anyhow::Context as _;
 
 use super::Action;
 use super::look::{look, report_nothing, report_unreadable, report_watched};
 use super::terminal::Terminal;
-use crate::apply;
+use crate::apply::{self, Acts};
 use crate::exit::Exit;
 use crate::ids::Pid;
 use crate::method::{self, Method};
@@ -17,43 +18,44 @@ use crate::proc::Procfs;
 use crate::report::ActionReport;
 use crate::survey::{Detail, Survey};
 use crate::trace::signals::Held;
+use crate::work::{self, Oversight};
+
+/// How far it got on the thread that does it.
+enum Stage {
+    /// It is over, and told.
+    Over(Exit),
+    /// Nothing is to be done, or only to be shown.
+    Preview(Survey, ActionReport),
+    /// It is done, and is to be looked at.
+    Done(Survey, Plan, Acts),
+}
 
 /// Runs the action and says how it went.
 ///
 /// # Errors
 /// Only what leaves nothing to report: /proc can't be read, or a stream can't be written to.
-pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Exit> {
-    let Action { selectors, method, conduct, output } = action;
-    let method = *method;
-    let Some(mut survey) = look(terminal, procfs, selectors, Detail::Ends)? else { return Ok(Exit::Refused) };
-    let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
-    if survey.matches.is_empty() {
-        if output.json {
-            terminal.result(|_, out| {
-                json::write(&ActionReport::new(method, conduct.dry_run, vec![], vec![]), out)
-            })?;
-        }
-        if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
-            report_nothing(terminal, selectors)?;
-        }
-        return Ok(if_nothing);
-    }
-    let plan = plan::plan(&survey, method, &own_facts(procfs), conduct.force);
-    if !output.quiet && method == Method::Close {
-        report_watched(terminal, &survey, &plan)?;
-    }
-    let (report, _held) = if conduct.dry_run || plan.is_empty() {
-        (apply::preview(&survey, &plan, method, conduct.dry_run), None)
-    } else {
-        let exact = selectors.is_exact() && !method.always_asks();
-        let agreed = conduct.yes || exact || agree(terminal, &survey, &plan, method)?;
-        if !agreed {
-            return Ok(Exit::Refused);
+pub fn run(
+    terminal: &Terminal,
+    procfs: &Procfs,
+    action: &Action,
+    verbose: bool,
+    oversight: Oversight<'_>,
+) -> anyhow::Result<Exit> {
+    let Action { selectors, method, output, .. } = action;
+    let work = || act(terminal, procfs, action);
+    let (stage, held) = work::on_work_thread(oversight, work).context("can't start a thread")?;
+    let stage = stage.unwrap_or_else(|panic| resume_unwind(panic))?;
+    let (survey, report, _held) = match stage {
+        Stage::Over(exit) => return Ok(exit),
+        Stage::Preview(survey, report) => {
+            drop(held);
+            (survey, report, None)
         }
         // Until the report is out: what ends fdclose then is the signal itself.
-        let held = Held::hold().context("can't hold signals back")?;
-        let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
-        (apply::apply(procfs, &mut survey, &plan, method, limits), Some(held))
+        Stage::Done(mut survey, plan, acts) => {
+            let report = apply::finish(procfs, &mut survey, &plan, *method, acts);
+            (survey, report, Some(held))
+        }
     };
     terminal.result(|layout, out| match (output.json, output.quiet) {
         (true, _) => json::write(&report, out),
@@ -70,6 +72,43 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool)
     } else {
         exit
     })
+}
+
+fn act(terminal: &Terminal, procfs: &Procfs, action: &Action) -> anyhow::Result<Stage> {
+    let Action { selectors, method, conduct, output } = action;
+    let method = *method;
+    let Some(mut survey) = look(terminal, procfs, selectors, Detail::Ends)? else {
+        return Ok(Stage::Over(Exit::Refused));
+    };
+    let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
+    if survey.matches.is_empty() {
+        if output.json {
+            terminal.result(|_, out| {
+                json::write(&ActionReport::new(method, conduct.dry_run, vec![], vec![]), out)
+            })?;
+        }
+        if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
+            report_nothing(terminal, selectors)?;
+        }
+        return Ok(Stage::Over(if_nothing));
+    }
+    let plan = plan::plan(&survey, method, &own_facts(procfs), conduct.force);
+    if !output.quiet && method == Method::Close {
+        report_watched(terminal, &survey, &plan)?;
+    }
+    if conduct.dry_run || plan.is_empty() {
+        let preview = apply::preview(&survey, &plan, method, conduct.dry_run);
+        return Ok(Stage::Preview(survey, preview));
+    }
+    let exact = selectors.is_exact() && !method.always_asks();
+    let agreed = conduct.yes || exact || agree(terminal, &survey, &plan, method)?;
+    if !agreed {
+        return Ok(Stage::Over(Exit::Refused));
+    }
+    Held::hold().context("can't hold signals back")?.to_the_end();
+    let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
+    let acts = apply::act(procfs, &mut survey, &plan, method, limits, true);
+    Ok(Stage::Done(survey, plan, acts))
 }
 
 /// What the plan must know of this process. A parent outside of this pid namespace is not seen, and can't be named

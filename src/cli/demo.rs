@@ -16,6 +16,7 @@ use crate::net::TcpState;
 use crate::proc::Procfs;
 use crate::selectors::Selectors;
 use crate::survey::{Detail, survey};
+use crate::work::Oversight;
 
 /// The hidden command that the child runs.
 pub const SERVER_COMMAND: &str = "demo-server";
@@ -27,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Whatever keeps the demonstration from working: no loopback, no child process.
-pub fn run(terminal: &Terminal, procfs: &Procfs) -> anyhow::Result<Exit> {
+pub fn run(terminal: &Terminal, procfs: &Procfs, oversight: Oversight<'_>) -> anyhow::Result<Exit> {
     let terminal = &terminal.for_people();
     let say = |text: &str| terminal.result(|_, out| writeln!(out, "{text}"));
     let server = Server::start()?;
@@ -57,7 +58,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs) -> anyhow::Result<Exit> {
     };
     let action =
         Action { selectors: leak.clone(), method: Method::Close, conduct, output: Output::default() };
-    let exit = close::run(terminal, procfs, &action, false)?;
+    let exit = close::run(terminal, procfs, &action, false, oversight)?;
     if exit != Exit::Success {
         return Ok(exit);
     }

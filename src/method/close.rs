@@ -29,7 +29,9 @@ use crate::inject::restart;
 use crate::net::Copies;
 use crate::proc::{ProcError, Process, Procfs};
 use crate::trace::refusal::Refusal;
-use crate::trace::{Deadline, Roll, SeizedGroup, Stopped, StoppedGroup, on_tracer_thread, signals};
+use crate::trace::{
+    Deadline, Roll, SeizedGroup, Stopped, StoppedGroup, on_this_thread, on_tracer_thread, signals,
+};
 use crate::watchdog;
 use crate::worker::{self, Lost};
 
@@ -56,10 +58,14 @@ pub(super) fn perform(act: Act, procfs: &Procfs, job: &Job<'_>, conduct: Conduct
     // Where there is one thread only, as the room for them must be made there.
     let copies = || if makes_chains(act, job) { copies_of(job.process, job.items.len()) } else { None };
     let perform = |copies: Option<Copies>| perform_here(act, procfs, job, copies.as_ref(), conduct);
+    // There, nobody watches over the first thread.
+    let in_worker = Job { is_last: false, ..*job };
+    let perform_there =
+        |copies: Option<Copies>| perform_here(act, procfs, &in_worker, copies.as_ref(), conduct);
     if job.items.len() < FEWEST_FOR_WORKER || !worker::is_possible() {
         return perform(copies());
     }
-    match worker::run(copies, perform) {
+    match worker::run(copies, perform_there) {
         Ok(Ok(operation)) => operation,
         Ok(Err(loss)) => look_at_what_is_left(act, job, &loss),
         // No process to be had: better done here than not at all.
@@ -119,7 +125,9 @@ fn perform_here(
         }
         operation
     };
-    match on_tracer_thread(surgery, meanwhile) {
+    let done =
+        if job.is_last { on_this_thread(surgery, meanwhile) } else { on_tracer_thread(surgery, meanwhile) };
+    match done {
         Ok(Ok(operation)) => operation,
         // A panic: the guards have put the target back on the way out as well as they could.
         Ok(Err(_)) => lost(items, "fdclose failed internally: this is a bug in fdclose"),

@@ -79,6 +79,8 @@ pub struct Job<'a> {
     pub items: &'a [Item],
     /// What is known of each that is a socket.
     pub sockets: &'a [Option<&'a SocketInfo>],
+    /// Whether the calling thread ends afterwards, so that it may trace ([`crate::trace::on_this_thread`]).
+    pub is_last: bool,
 }
 
 /// What became of an [`Item`].

@@ -10,19 +10,18 @@ mod seen;
 pub mod signals;
 mod stop;
 mod sys;
+mod thread;
 mod tracee;
 
 pub use deadline::Deadline;
 pub use group::{OnStop, SeizedGroup, StoppedGroup};
 pub use seen::Roll;
 pub use stop::{Report, Signal, Stop};
+pub use thread::{REAP_EVERY, on_this_thread, on_tracer_thread, spend_this_thread};
 pub use tracee::{Seized, Stopped, UserDispatch, Waited};
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -38,39 +37,6 @@ pub fn prepare_process() -> io::Result<()> {
     sys::one_arena();
     sys::reset_sigchld()?;
     sys::block_sigchld()
-}
-
-/// After this long, threads of the target that have ended are reaped from outside the tracer's thread; see [`Roll`].
-const REAP_EVERY: Duration = Duration::from_millis(20);
-
-/// Runs `surgery` on a thread made for it. When that thread ends, however it ends, the kernel detaches whatever it
-/// still traces (`exit_ptrace`): also threads that can't be detached because they never stopped. `meanwhile` runs beside
-/// it, on the calling thread.
-///
-/// # Errors
-/// The payload of a panic inside `surgery`, or the reason no thread could be started.
-pub fn on_tracer_thread<T: Send>(
-    surgery: impl FnOnce(&Roll) -> T + Send,
-    meanwhile: impl FnOnce(),
-) -> io::Result<thread::Result<T>> {
-    let roll = Roll::default();
-    let (done, ended) = mpsc::channel();
-    thread::scope(|scope| {
-        let for_tracer = roll.clone();
-        let tracer = thread::Builder::new().name("tracer".into()).spawn_scoped(scope, move || {
-            // Dropped when the surgery is over, by a panic too.
-            let _done: mpsc::Sender<()> = done;
-            // The mask is inherited; this is for callers that did not prepare their process. Without it, waiting
-            // only takes longer.
-            let _ = sys::block_sigchld();
-            surgery(&for_tracer)
-        })?;
-        meanwhile();
-        while ended.recv_timeout(REAP_EVERY) == Err(RecvTimeoutError::Timeout) {
-            roll.reap();
-        }
-        Ok(tracer.join())
-    })
 }
 
 /// Whether descriptor `own_fd` of this process, whose pid is `own`, and `fd` of thread `tid` are the same open file (kcmp(2), Linux 3.5): the

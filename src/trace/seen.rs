@@ -16,7 +16,7 @@ pub struct Roll(Arc<Mutex<HashSet<Tid>>>);
 
 impl Roll {
     /// Reaps those that have ended, and strikes them off. Their tracer then finds them gone.
-    pub(super) fn reap(&self) {
+    pub fn reap(&self) {
         let tids: Vec<Tid> = self.with(|tids| tids.iter().copied().collect());
         for tid in tids.into_iter().filter(|tid| sys::reap(*tid)) {
             self.with(|tids| tids.remove(&tid));

@@ -3,11 +3,12 @@
 //! Ctrl-C must not end it in the middle of a slice, and Ctrl-Z must not stop it there, with the target stopped, too.
 //! What was held back is delivered when the guard is dropped: the process then ends, or stops, by the signal itself.
 
+use std::mem;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::OnceLock;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// What a user, a terminal or a service manager sends.
@@ -31,22 +32,54 @@ pub struct Held {
 }
 
 impl Held {
-    /// Holds them back from now on. To be called while there is one thread only.
+    /// Holds them back from now on. To be called while no other thread takes them.
     ///
     /// # Errors
-    /// What sigprocmask(2) says.
+    /// What pthread_sigmask(3) says.
     pub fn hold() -> nix::Result<Self> {
         let mut before = SigSet::empty();
         let held: SigSet = HELD.into_iter().collect();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before))?;
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before))?;
         Ok(Self { before })
+    }
+
+    /// Holds back every signal there is from this thread, for others to take.
+    ///
+    /// # Errors
+    /// What pthread_sigmask(3) says.
+    pub fn hold_all() -> nix::Result<Self> {
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
+        Ok(Self { before })
+    }
+
+    /// What was held back before.
+    #[must_use]
+    pub fn before(&self) -> Mask {
+        Mask(self.before)
+    }
+
+    /// Holds them back until the thread ends.
+    pub fn to_the_end(self) {
+        mem::forget(self);
+    }
+}
+
+/// Which signals a thread holds back.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask(SigSet);
+
+impl Mask {
+    /// Has this thread hold these back, and no others.
+    pub fn apply(self) {
+        // SIG_SETMASK with a mask the kernel gave can't fail.
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // SIG_SETMASK with a mask the kernel gave can't fail.
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+        self.before().apply();
     }
 }
 

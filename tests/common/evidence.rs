@@ -219,10 +219,16 @@ pub(crate) fn assert_untraced(pid: u32) {
     }
 }
 
-/// The processes that the main thread of `pid` has started.
+/// The processes that threads of `pid` have started.
 pub(crate) fn own_children(pid: u32) -> Vec<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().map(|child| child.parse().expect("a child is a number")).collect()
+    let of = |tid| fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).unwrap_or_default();
+    let texts: Vec<String> = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| of(entry.file_name().to_string_lossy().into_owned()))
+        .collect();
+    texts.iter().flat_map(|text| text.split_whitespace()).filter_map(|child| child.parse().ok()).collect()
 }
 
 /// The processes whose parent is `pid`.
