@@ -4,7 +4,7 @@
 //! closed only if it still refers to what was selected. Between two slices of a long batch the target runs.
 //!
 //! `replace`, and `shutdown` where there are no copies of descriptors, go the same way, to other calls at its end; see
-//! [`super::replace`].
+//! `replace.rs`.
 
 use std::mem;
 use std::ops::Range;
