@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(by_descriptor(&by_fd, fd(3), &socket()), Verdict::Yes);
         assert_eq!(by_descriptor(&by_fd, fd(9), &socket()), Verdict::Yes);
         assert_eq!(by_descriptor(&by_fd, fd(4), &socket()), Verdict::No);
-        let and_inode = Selectors { inodes: vec![Inode(1), Inode(43000)], ..by_fd };
+        let and_inode = Selectors { inodes: [Inode(1), Inode(43000)].into(), ..by_fd };
         assert_eq!(by_descriptor(&and_inode, fd(3), &socket()), Verdict::Yes);
         assert_eq!(by_descriptor(&and_inode, fd(3), &FdTarget::Socket(Inode(2))), Verdict::No);
         assert_eq!(by_descriptor(&and_inode, fd(4), &socket()), Verdict::No);

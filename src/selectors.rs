@@ -1,5 +1,6 @@
 //! What the user selects: different selectors are ANDed, one given twice is ORed.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -16,7 +17,7 @@ pub struct Selectors {
     /// These processes.
     pub pids: Vec<Pid>,
     /// Descriptors that refer to these inodes.
-    pub inodes: Vec<Inode>,
+    pub inodes: BTreeSet<Inode>,
     /// These descriptor numbers.
     pub fds: Vec<FdRange>,
     /// TCP sockets in these states.
@@ -358,7 +359,7 @@ mod tests {
             Err(TooBroad::WholeHost)
         );
         assert_eq!(Selectors { states: vec![TcpState::CloseWait], ..base() }.check_for_action(), Ok(()));
-        assert_eq!(Selectors { inodes: vec![Inode(7)], ..base() }.check_for_action(), Ok(()));
+        assert_eq!(Selectors { inodes: [Inode(7)].into(), ..base() }.check_for_action(), Ok(()));
         let netns = || Selectors { netns: vec![NetnsChoice::All], ..Selectors::default() };
         assert_eq!(netns().check_for_action(), Err(TooBroad::WholeNetns));
         assert_eq!(Selectors { kinds: vec![KindChoice::Any], ..netns() }.check_for_action(), Ok(()));
@@ -374,9 +375,9 @@ mod tests {
         let base = || Selectors { pids: pids(), ..Selectors::default() };
         let fds = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<FdRange>>();
         assert!(!base().is_exact());
-        assert!(Selectors { inodes: vec![Inode(7)], ..base() }.is_exact());
+        assert!(Selectors { inodes: [Inode(7)].into(), ..base() }.is_exact());
         assert!(Selectors { fds: fds(&["5", "6"]), ..base() }.is_exact());
         assert!(!Selectors { fds: fds(&["5", "6-7"]), ..base() }.is_exact());
-        assert!(!Selectors { inodes: vec![Inode(7)], ..Selectors::default() }.is_exact());
+        assert!(!Selectors { inodes: [Inode(7)].into(), ..Selectors::default() }.is_exact());
     }
 }

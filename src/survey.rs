@@ -14,6 +14,7 @@ use crate::selectors::Selectors;
 use crate::watchdog;
 
 mod bulk;
+mod everyone;
 mod namespaces;
 mod tables;
 mod watched;
@@ -23,6 +24,8 @@ pub use tables::Diags;
 
 use namespaces::Chosen;
 use tables::Tables;
+
+pub use everyone::with_all_holders;
 
 /// A process with matches.
 #[derive(Debug)]

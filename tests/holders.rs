@@ -48,6 +48,32 @@ fn without_a_pid_every_holder_is_meant() {
 }
 
 #[test]
+fn all_holders_are_meant_where_that_is_asked_for() {
+    let mut victim = Victim::spawn("forked_holder", &[]);
+    let (fd, inode, child): (i32, u64, u32) =
+        (victim.value("fd"), victim.value("inode"), victim.value("child"));
+    let row = evidence::tcp_of(child, inode).expect("a row");
+    let (parent_before, child_before) = (Before::of(victim.pid()), Before::of(child));
+    let (pid, fd_arg) = (victim.pid_arg(), fd.to_string());
+    let one = ["--pid", &pid, "--fd", &fd_arg, "--all-holders", "--json"];
+
+    // More than was named is touched only when that was agreed to.
+    fdclose(&one).exits(2);
+    let dry = fdclose(&[&one[..], &["--dry-run"]].concat()).exits(0).json();
+    assert_eq!(dry["summary"]["would_do"], 2, "{dry:#}");
+    parent_before.assert_untouched();
+    child_before.assert_untouched();
+
+    let run = fdclose(&[&one[..], &["--yes"]].concat()).exits(0).json();
+
+    assert_eq!(run["summary"]["done"], 2, "{run:#}");
+    parent_before.assert_lost_only(&[fd]);
+    child_before.assert_lost_only(&[fd]);
+    assert_connection_ended(child, row);
+    assert_eq!(victim.ask("check"), "parent=closed child=closed");
+}
+
+#[test]
 fn an_inode_frees_every_number_of_the_process() {
     let mut victim = Victim::spawn("dup_holder", &["--dups", "3"]);
     let (fds, inode): (Vec<i32>, u64) = (victim.list("fds"), victim.value("inode"));

@@ -158,6 +158,7 @@ enum RawWhat {
     },
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Conduct")]
 struct RawConduct {
@@ -169,6 +170,11 @@ struct RawConduct {
     /// Needed for one where there is no terminal to ask on.
     #[arg(short, long)]
     yes: bool,
+    /// Act on every other descriptor of the same sockets, too, in any process
+    ///
+    /// A connection ends with its last holder. Other descriptors of the same process are closed as well.
+    #[arg(long, hide_short_help = true)]
+    all_holders: bool,
     /// Act even on what is refused as risky
     ///
     /// That is: descriptors 0 to 2, listening sockets, pid 1, and the processes fdclose was started from.
@@ -332,6 +338,7 @@ impl From<RawConduct> for Conduct {
         Self {
             dry_run: raw.dry_run,
             yes: raw.yes,
+            all_holders: raw.all_holders,
             force: raw.force,
             max_pause: raw.max_pause,
             timeout: raw.timeout,

@@ -16,7 +16,8 @@ use crate::output::{Layout, confirm, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
 use crate::report::ActionReport;
-use crate::survey::{Detail, Survey};
+use crate::selectors::Selectors;
+use crate::survey::{self, Detail, Survey};
 use crate::trace::signals::Held;
 use crate::work::{self, Oversight};
 
@@ -25,9 +26,16 @@ enum Stage {
     /// It is over, and told.
     Over(Exit),
     /// Nothing is to be done, or only to be shown.
-    Preview(Survey, ActionReport),
+    Preview(ActionReport, Named),
     /// It is done, and is to be looked at.
-    Done(Survey, Plan, Acts),
+    Done(Survey, Plan, Acts, Named),
+}
+
+/// Whether every process that was named could be looked into. One that could not is a part of the task that was not done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Seen,
+    Unseen,
 }
 
 /// Runs the action and says how it went.
@@ -41,20 +49,20 @@ pub fn run(
     verbose: bool,
     oversight: Oversight<'_>,
 ) -> anyhow::Result<Exit> {
-    let Action { selectors, method, output, .. } = action;
+    let Action { method, output, .. } = action;
     let work = || act(terminal, procfs, action);
     let (stage, held) = work::on_work_thread(oversight, work).context("can't start a thread")?;
     let stage = stage.unwrap_or_else(|panic| resume_unwind(panic))?;
-    let (survey, report, _held) = match stage {
+    let (report, named, _held) = match stage {
         Stage::Over(exit) => return Ok(exit),
-        Stage::Preview(survey, report) => {
+        Stage::Preview(report, named) => {
             drop(held);
-            (survey, report, None)
+            (report, named, None)
         }
         // Until the report is out: what ends fdclose then is the signal itself.
-        Stage::Done(mut survey, plan, acts) => {
+        Stage::Done(mut survey, plan, acts, named) => {
             let report = apply::finish(procfs, &mut survey, &plan, *method, acts);
-            (survey, report, Some(held))
+            (report, named, Some(held))
         }
     };
     terminal.result(|layout, out| match (output.json, output.quiet) {
@@ -66,12 +74,7 @@ pub fn run(
         terminal.diagnostic(|layout, out| failures::write(&report, layout, out))?;
     }
     let exit = Exit::of_action(&report);
-    // A named process that could not be looked into is a part of the task that was not done.
-    Ok(if exit == Exit::Success && !selectors.pids.is_empty() && !survey.unreadable.is_empty() {
-        Exit::Failed
-    } else {
-        exit
-    })
+    Ok(if exit == Exit::Success && named == Named::Unseen { Exit::Failed } else { exit })
 }
 
 fn act(terminal: &Terminal, procfs: &Procfs, action: &Action) -> anyhow::Result<Stage> {
@@ -92,15 +95,21 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action) -> anyhow::Result<
         }
         return Ok(Stage::Over(if_nothing));
     }
+    let is_seen = selectors.pids.is_empty() || survey.unreadable.is_empty();
+    let named = if is_seen { Named::Seen } else { Named::Unseen };
+    if conduct.all_holders {
+        survey = survey::with_all_holders(procfs, survey)?;
+        report_unreadable(terminal, procfs, &Selectors::default(), &survey)?;
+    }
     let plan = plan::plan(&survey, method, &own_facts(procfs), conduct.force);
     if !output.quiet && method == Method::Close {
         report_watched(terminal, &survey, &plan)?;
     }
     if conduct.dry_run || plan.is_empty() {
         let preview = apply::preview(&survey, &plan, method, conduct.dry_run);
-        return Ok(Stage::Preview(survey, preview));
+        return Ok(Stage::Preview(preview, named));
     }
-    let exact = selectors.is_exact() && !method.always_asks();
+    let exact = selectors.is_exact() && !conduct.all_holders && !method.always_asks();
     let agreed = conduct.yes || exact || agree(terminal, &survey, &plan, method)?;
     if !agreed {
         return Ok(Stage::Over(Exit::Refused));
@@ -108,7 +117,7 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action) -> anyhow::Result<
     Held::hold().context("can't hold signals back")?.to_the_end();
     let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
     let acts = apply::act(procfs, &mut survey, &plan, method, limits, true);
-    Ok(Stage::Done(survey, plan, acts))
+    Ok(Stage::Done(survey, plan, acts, named))
 }
 
 /// What the plan must know of this process. A parent outside of this pid namespace is not seen, and can't be named

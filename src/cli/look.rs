@@ -5,7 +5,7 @@ use std::io;
 use super::terminal::Terminal;
 use crate::error::AttachError;
 use crate::exit::Exit;
-use crate::ids::{Inode, Pid};
+use crate::ids::Pid;
 use crate::output::sanitize::printable;
 use crate::output::units::Counted;
 use crate::plan::Plan;
@@ -140,16 +140,16 @@ pub(super) fn report_watched(terminal: &Terminal, survey: &Survey, plan: &Plan) 
 /// # Errors
 /// A failure of standard error.
 pub(super) fn report_nothing(terminal: &Terminal, selectors: &Selectors) -> io::Result<()> {
-    let numbers = |inodes: &[Inode]| inodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let numbers = || selectors.inodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let ranges = selectors.fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match selectors.pids.as_slice() {
         [pid] => {
-            let what = match (selectors.inodes.as_slice(), ranges.as_str()) {
-                ([], "") => format!("nothing of process {pid} matched"),
-                ([], fds) => format!("process {pid} has no such descriptor open: {fds}"),
-                (inodes, "") => format!("process {pid} has no descriptor to inode {}", numbers(inodes)),
-                (inodes, fds) => {
-                    format!("descriptor {fds} of process {pid} is not inode {}", numbers(inodes))
+            let what = match (selectors.inodes.is_empty(), ranges.as_str()) {
+                (true, "") => format!("nothing of process {pid} matched"),
+                (true, fds) => format!("process {pid} has no such descriptor open: {fds}"),
+                (false, "") => format!("process {pid} has no descriptor to inode {}", numbers()),
+                (false, fds) => {
+                    format!("descriptor {fds} of process {pid} is not inode {}", numbers())
                 }
             };
             terminal.error(&what, Some(&format!("fdclose list --pid {pid} shows what it has")))

@@ -121,12 +121,15 @@ pub struct Watch {
 }
 
 /// How an action behaves.
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conduct {
     /// Touch nothing, say what would be done.
     pub dry_run: bool,
     /// Do not ask.
     pub yes: bool,
+    /// Also every other descriptor of the same sockets, in any process.
+    pub all_holders: bool,
     /// Also where it is known to be risky.
     pub force: bool,
     /// The longest single pause of a target.

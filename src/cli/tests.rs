@@ -48,7 +48,7 @@ fn every_selector() {
     )
     .selectors;
     assert_eq!(given.pids, [5, 6, 7].map(|pid| Pid::new(pid).unwrap()));
-    assert_eq!(given.inodes, [Inode(43000)]);
+    assert_eq!(given.inodes, [Inode(43000)].into());
     assert_eq!(given.fds.iter().map(ToString::to_string).collect::<Vec<_>>(), ["5", "7-9"]);
     assert_eq!(given.states, [TcpState::CloseWait, TcpState::Established]);
     assert_eq!(given.local.len(), 1);
@@ -64,6 +64,7 @@ fn conduct_and_its_defaults() {
     let conduct = Conduct {
         dry_run: false,
         yes: false,
+        all_holders: false,
         force: false,
         max_pause: Duration::from_millis(10),
         timeout: Duration::from_secs(5),

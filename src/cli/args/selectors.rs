@@ -82,7 +82,7 @@ impl From<RawSelectors> for Selectors {
     fn from(raw: RawSelectors) -> Self {
         Self {
             pids: raw.pid,
-            inodes: raw.inode,
+            inodes: raw.inode.into_iter().collect(),
             fds: raw.fd,
             states: raw.state,
             local: raw.local,
