@@ -72,7 +72,7 @@
 //!
 //! ```text
 //! cli                       commands, the terminal, asking
-//! apply, keepalive, listing, metrics, verify, output
+//! apply, doctor, keepalive, listing, metrics, verify, output
 //!                           carrying out a plan; looking again; what is shown
 //! policy, plan, survey, select
 //!                           what is there, and what is to be done with it
@@ -115,6 +115,7 @@
 pub mod apply;
 pub mod arch;
 pub mod cli;
+pub mod doctor;
 pub mod error;
 pub mod exit;
 #[cfg(fuzzing)]

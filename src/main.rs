@@ -44,10 +44,13 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
     let on_hang = |pid| give_up(terminal, pid);
     let limit = |timeout: Duration| timeout.saturating_add(HANGS_AFTER);
     match &cli.command {
-        Command::List(_) | Command::Keepalive(_) => watch_over(terminal, limit(HANGS_AFTER))?,
+        Command::List(_) | Command::Keepalive(_) | Command::Doctor(_) => {
+            watch_over(terminal, limit(HANGS_AFTER))?;
+        }
         Command::Watch(watch) => watch_over(terminal, limit(watch.timeout))?,
         Command::Act(_)
         | Command::MetricsServer
+        | Command::DoctorSubject
         | Command::Demo
         | Command::DemoServer
         | Command::Generate(_) => {}
@@ -61,6 +64,11 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Keepalive(action) => cli::keepalive::run(terminal, &procfs, action),
         Command::Watch(watch) => cli::watch::run(terminal, &procfs, watch),
         Command::MetricsServer => cli::watch::serve(),
+        Command::Doctor(asked) => cli::doctor::run(terminal, &procfs, asked),
+        Command::DoctorSubject => {
+            fdclose::doctor::be_subject()?;
+            Ok(Exit::Success)
+        }
         Command::Demo => {
             let oversight = Oversight { limit: limit(HANGS_AFTER), on_hang: &on_hang };
             cli::demo::run(terminal, &procfs, oversight)

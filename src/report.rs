@@ -277,6 +277,7 @@ impl ActionReport {
     }
 }
 
+mod doctor;
 mod keepalive;
 mod list;
 #[cfg(any(test, fuzzing))]
@@ -284,6 +285,7 @@ mod list;
 pub(crate) mod sample;
 mod watch;
 
+pub use doctor::{Advice, Check, DoctorReport, PatientReport, RingReport};
 pub use keepalive::{KeepaliveReport, KeepaliveTarget};
 pub use list::{FdReport, ListReport, ProcessUse, TcpMemoryReport};
 pub use watch::WatchLine;

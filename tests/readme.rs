@@ -46,9 +46,9 @@ fn the_commands_are_accepted() {
 
 #[test]
 fn the_options_exist() {
-    let pages: [&[&str]; 4] =
-        [&["--help"], &["list", "--help"], &["keepalive", "--help"], &["watch", "--help"]];
-    let help: String = pages.iter().map(|page| fdclose(page).exits(0).stdout).collect();
+    let pages = ["list", "keepalive", "watch", "doctor"].map(|command| vec![command, "--help"]);
+    let pages = [vec!["--help"]].into_iter().chain(pages);
+    let help: String = pages.map(|page| fdclose(&page).exits(0).stdout).collect();
     let known: BTreeSet<&str> = help.split([' ', ',', '\n']).filter(|word| word.starts_with("--")).collect();
     let named: BTreeSet<&str> = code_spans().filter(|span| span.starts_with("--")).collect();
     let options = named.iter().map(|span| span.split(' ').next().unwrap_or_default());

@@ -8,8 +8,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use super::generate::What;
 use super::reset::RawReset;
 use super::{
-    Action, Cli, Command, Conduct, KeepaliveAction, List, Method, Output, UsageError, Watch, help, values,
+    Action, Cli, Command, Conduct, Doctor, KeepaliveAction, List, Method, Output, UsageError, Watch, help,
+    values,
 };
+use crate::ids::Pid;
 use crate::net::KeepaliveWish;
 use crate::output::style::ColorChoice;
 use crate::trace::Signal;
@@ -132,6 +134,20 @@ enum RawCommand {
     /// The process that serves the metrics
     #[command(hide = true, name = super::watch::EXPORTER_COMMAND)]
     MetricsServer,
+    /// Say what works on this host, on a process, and why not
+    #[command(long_about = help::DOCTOR, args_override_self = true, term_width = help::WIDTH)]
+    #[command(override_usage = "fdclose doctor [--pid PID] [--json]")]
+    Doctor {
+        /// Also look at this process
+        #[arg(long, value_name = "PID", value_parser = values::pid(), allow_hyphen_values = true)]
+        pid: Option<Pid>,
+        /// Print one JSON document
+        #[arg(long, help_heading = "Output")]
+        json: bool,
+    },
+    /// The process that the doctor tries things on
+    #[command(hide = true, name = crate::doctor::SUBJECT_COMMAND)]
+    DoctorSubject,
     /// Make a CLOSE-WAIT leak in a child process, show it, close it
     #[command(long_about = help::DEMO, term_width = help::WIDTH)]
     Demo,
@@ -180,7 +196,7 @@ struct RawConduct {
     /// That is: descriptors 0 to 2, listening sockets, pid 1, and the processes fdclose was started from.
     #[arg(long)]
     force: bool,
-    /// How to do it: close, replace, shutdown, destroy, reset or kill
+    /// How: close, replace, shutdown, destroy, reset or kill
     ///
     /// close has the process itself close the descriptor. replace puts a dead socket over it, so that the number
     /// stays taken until the application itself closes it. shutdown ends both directions of a socket for all
@@ -316,6 +332,8 @@ impl From<Raw> for Cli {
                 timeout: policy.timeout,
                 policy: policy.into(),
             }),
+            Some(RawCommand::Doctor { pid, json }) => Command::Doctor(Doctor { pid, json }),
+            Some(RawCommand::DoctorSubject) => Command::DoctorSubject,
             Some(RawCommand::MetricsServer) => Command::MetricsServer,
             Some(RawCommand::Demo) => Command::Demo,
             Some(RawCommand::DemoServer) => Command::DemoServer,

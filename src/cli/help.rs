@@ -109,3 +109,10 @@ Exit status:
   1  every process that was named has ended
   2  wrong usage, or it could not begin
   3  it could not go on";
+
+pub(super) const DOCTOR: &str = "\
+Say what works on this host, on a process, and why not.
+
+Everything is tried, on a child made for it and on sockets of fdclose's own; nothing is concluded from version numbers. \
+Of the process that is named only what /proc shows is read: it is not stopped, and nothing is asked of it. At the end \
+stands which method is the right one, and why.";

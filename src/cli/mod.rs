@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use crate::ids::Pid;
 pub use crate::method::Method;
 use crate::net::KeepaliveWish;
 use crate::output::style::ColorChoice;
@@ -15,6 +16,7 @@ use crate::selectors::Selectors;
 mod args;
 pub mod close;
 pub mod demo;
+pub mod doctor;
 pub mod generate;
 mod help;
 pub mod keepalive;
@@ -52,6 +54,10 @@ pub enum Command {
     Watch(Watch),
     /// The child of `Watch`: the server that is asked for metrics.
     MetricsServer,
+    /// Say what works.
+    Doctor(Doctor),
+    /// The child of `Doctor`: what it tries things on.
+    DoctorSubject,
     /// Make a leak and close it.
     Demo,
     /// The child of `Demo`: the server that leaks.
@@ -97,6 +103,15 @@ pub struct KeepaliveAction {
     pub yes: bool,
     /// What to print.
     pub output: Output,
+}
+
+/// `fdclose doctor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doctor {
+    /// The process to look at.
+    pub pid: Option<Pid>,
+    /// One JSON document instead of text.
+    pub json: bool,
 }
 
 /// `fdclose watch`.

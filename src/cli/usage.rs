@@ -143,7 +143,7 @@ fn stray(word: &str) -> String {
     } else if ["close", "kill", "rm", "end"].contains(&word) {
         "to close is what fdclose does without a command: fdclose --pid ... --inode ...".to_owned()
     } else {
-        "commands: list, keepalive, watch, demo".to_owned()
+        "commands: list, keepalive, watch, doctor, demo".to_owned()
     };
     format!("{} is no command; {way_out}", quoted(word.as_bytes()))
 }

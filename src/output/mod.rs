@@ -6,6 +6,7 @@
 use std::io;
 
 pub mod confirm;
+pub mod doctor;
 pub mod failures;
 pub mod json;
 pub mod keepalive;

@@ -17,6 +17,8 @@ pub struct FdInfo {
     pub ino: Option<Inode>,
     /// Number of an eventfd, unlike for every other (5.2).
     pub eventfd_id: Option<u64>,
+    /// Of an io_uring(7) instance: how many files are registered with it (`io_uring_show_fdinfo`, io_uring/fdinfo.c).
+    pub user_files: Option<u64>,
     /// What an epoll instance watches; empty for any other file.
     pub watched: Vec<Watched>,
 }
@@ -39,6 +41,7 @@ impl FdInfo {
     pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
         let (mut pos, mut flags) = (None, None);
         let (mut mnt_id, mut ino, mut eventfd_id) = (None, None, None);
+        let mut user_files = None;
         let mut watched = Vec::new();
         for line in lines(text) {
             let Some((key, value)) = split_once(line, b':') else { continue };
@@ -57,6 +60,9 @@ impl FdInfo {
                 b"eventfd-id" if eventfd_id.is_none() => {
                     eventfd_id = Some(decimal(value).ok_or(Malformed("eventfd-id"))?);
                 }
+                b"UserFiles" if user_files.is_none() => {
+                    user_files = Some(decimal(value).ok_or(Malformed("UserFiles"))?);
+                }
                 b"tfd" => watched.push(Watched::parse(value).ok_or(Malformed("tfd"))?),
                 _ => {}
             }
@@ -67,6 +73,7 @@ impl FdInfo {
             mnt_id,
             ino,
             eventfd_id,
+            user_files,
             watched,
         })
     }

@@ -1,0 +1,125 @@
+//! Which method is the right one, and why: pure.
+
+use super::host::UNCONFINED;
+use crate::report::{Advice, Check, PatientReport};
+
+/// What follows from what works here, for the process that was named if one was.
+pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>) -> Advice {
+    let works = |name: &str| checks.iter().any(|check| check.name == name && check.ok);
+    let use_it = |method, why: String| Advice { method: Some(method), why };
+    // What ends a connection without any right over the process.
+    let otherwise = |why: String| {
+        if works("SOCK_DESTROY") {
+            use_it("destroy", format!("{why}; it ends the connection and leaves the descriptor"))
+        } else {
+            Advice {
+                method: None,
+                why: format!("{why}, and the kernel ends no connections either: a restart is left"),
+            }
+        }
+    };
+    // With a filter around fdclose the child has it, too, which others need not have.
+    let can_close = works("close") || (works("ptrace") && works("process_vm") && !works(UNCONFINED));
+    if !can_close {
+        return otherwise("nothing can be closed in another process here".to_owned());
+    }
+    let Some(target) = target else {
+        return use_it("close", "it works here, and only it frees the descriptor".to_owned());
+    };
+    if let Some(refusal) = &target.refusal {
+        let way_out = target.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        return otherwise(format!("the process can't be traced: {refusal}{way_out}"));
+    }
+    let confined = matches!(target.seccomp, Some("strict" | "filter"));
+    if confined && !works("seccomp suspension") {
+        let why = "its seccomp filter can't be suspended, and might kill it for a call";
+        return if works("pidfd_getfd") {
+            use_it("shutdown", format!("{why}; this makes none in it"))
+        } else {
+            otherwise(why.to_owned())
+        };
+    }
+    if matches!(target.architecture, Some("x32" | "aarch64" | "arm")) {
+        return otherwise("its program is made for another machine than fdclose can work on".to_owned());
+    }
+    let registered = target.io_urings.iter().any(|ring| ring.registered_files.is_none_or(|files| files > 0));
+    if registered && works("pidfd_getfd") {
+        let why = "it has files registered with an io_uring, where a connection lives on when its descriptor is closed";
+        return use_it("shutdown", why.to_owned());
+    }
+    if target.epoll_instances > 0 && works("pidfd_getfd") {
+        let why = "it has an event loop, which is told of the end and closes by itself; close only what 'fdclose list' \
+                   does not count as watched by epoll";
+        return use_it("shutdown", why.to_owned());
+    }
+    use_it("close", "it works here, only it frees the descriptor, and no event loop was found".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Fd, Pid};
+    use crate::report::RingReport;
+
+    fn checks(broken: &[&str]) -> Vec<Check> {
+        let all = [
+            "ptrace",
+            "process_vm",
+            "close",
+            UNCONFINED,
+            "pidfd_getfd",
+            "seccomp suspension",
+            "SOCK_DESTROY",
+        ];
+        let check = |name| Check { name, ok: !broken.contains(&name), evidence: String::new(), purpose: "" };
+        all.into_iter().map(check).collect()
+    }
+
+    fn plain() -> PatientReport {
+        PatientReport {
+            pid: Pid::new(5).unwrap(),
+            comm: "x".into(),
+            uid: 0,
+            architecture: Some("x86_64"),
+            threads: 1,
+            seccomp: Some("disabled"),
+            tracer: None,
+            other_namespaces: Some(vec![]),
+            runtime: None,
+            runtime_risk: None,
+            epoll_instances: 0,
+            io_urings: vec![],
+            refusal: None,
+            hint: None,
+        }
+    }
+
+    #[test]
+    fn each_reason_has_its_method() {
+        let ring = |registered_files| vec![RingReport { fd: Fd::new(7).unwrap(), registered_files }];
+        let refused = PatientReport { refusal: Some("no".to_owned()), ..plain() };
+        let confined = PatientReport { seccomp: Some("filter"), ..plain() };
+        let looping = PatientReport { epoll_instances: 1, ..plain() };
+        for (broken, target, method) in [
+            (&[][..], None, Some("close")),
+            (&[], Some(plain()), Some("close")),
+            (&["close"], Some(plain()), Some("destroy")),
+            (&["close", "SOCK_DESTROY"], Some(plain()), None),
+            (&["close", UNCONFINED], Some(plain()), Some("close")),
+            (&["close", UNCONFINED, "ptrace"], Some(plain()), Some("destroy")),
+            (&[], Some(refused.clone()), Some("destroy")),
+            (&["SOCK_DESTROY"], Some(refused), None),
+            (&[], Some(confined.clone()), Some("close")),
+            (&["seccomp suspension"], Some(confined.clone()), Some("shutdown")),
+            (&["seccomp suspension", "pidfd_getfd"], Some(confined), Some("destroy")),
+            (&[], Some(looping.clone()), Some("shutdown")),
+            (&["pidfd_getfd"], Some(looping), Some("close")),
+            (&[], Some(PatientReport { io_urings: ring(Some(3)), ..plain() }), Some("shutdown")),
+            (&[], Some(PatientReport { io_urings: ring(Some(0)), ..plain() }), Some("close")),
+            (&[], Some(PatientReport { architecture: Some("x32"), ..plain() }), Some("destroy")),
+        ] {
+            let advice = advice(&checks(broken), target.as_ref());
+            assert_eq!(advice.method, method, "{broken:?} {target:?}: {}", advice.why);
+        }
+    }
+}

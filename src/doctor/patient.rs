@@ -1,0 +1,112 @@
+//! One process, as /proc shows it. It is not stopped, and nothing is asked of it.
+
+use super::runtime;
+use crate::error::AttachError;
+use crate::ids::Pid;
+use crate::kind::Kind;
+use crate::proc::{Mapping, ProcError, Process, Procfs, Seccomp, Status};
+use crate::report::{PatientReport, RingReport, Text};
+use crate::trace::read_memory;
+use crate::trace::refusal::Refusal;
+
+/// So much of the beginning of a program is read: its ELF header, and its notes.
+const BEGIN: usize = 4096;
+/// The namespaces that make a difference (namespaces(7)).
+const NAMESPACES: [&str; 4] = ["net", "pid", "user", "mnt"];
+
+/// Looks at it.
+pub(super) fn look_at(procfs: &Procfs, pid: Pid) -> Result<PatientReport, ProcError> {
+    let process = procfs.open(pid)?;
+    let status = process.status()?;
+    let (refusal, hint) = refusal(procfs, &process, &status);
+    // What may not be read is not told.
+    let maps = process.maps().unwrap_or_default();
+    let exe = process.exe().ok().flatten().unwrap_or_default();
+    let begin = begin(&process, &maps, &exe);
+    let runtime = runtime::of(&exe, &maps, &begin);
+    let (epoll_instances, io_urings) = descriptors(&process).unwrap_or_default();
+    Ok(PatientReport {
+        pid,
+        comm: Text::from(status.name.clone()),
+        uid: status.uid.effective,
+        architecture: runtime::architecture(&begin),
+        threads: status.threads,
+        seccomp: status.seccomp.map(|mode| match mode {
+            Seccomp::Disabled => "disabled",
+            Seccomp::Strict => "strict",
+            Seccomp::Filter => "filter",
+            Seccomp::Dead => "dead",
+        }),
+        tracer: status.tracer_pid,
+        other_namespaces: other_namespaces(procfs, &process),
+        runtime: runtime.map(|runtime| runtime.name),
+        runtime_risk: runtime.map(|runtime| runtime.risk),
+        epoll_instances,
+        io_urings,
+        refusal,
+        hint,
+    })
+}
+
+/// Why it may not be traced, and what to do about it. To read the system call of a thread takes the same rights as to
+/// attach (`proc_pid_syscall`, fs/proc/base.c; PTRACE_MODE_ATTACH in ptrace(2)): so the kernel is asked, and nobody
+/// attached to.
+fn refusal(procfs: &Procfs, process: &Process, status: &Status) -> (Option<String>, Option<String>) {
+    let leader = process.pid().leader();
+    let tid = process.living_thread().unwrap_or(leader);
+    let may = match process.syscall(tid) {
+        Ok(_) => status.tracer_pid.is_none(),
+        // A kernel without that file: the rules have to tell.
+        Err(ProcError::Missing { .. }) => return (None, None),
+        Err(_) => false,
+    };
+    let own = i64::from(process.pid().as_raw()) == i64::from(std::process::id());
+    if may && !own {
+        return (None, None);
+    }
+    match Refusal::diagnose(procfs, process, tid) {
+        Some(refusal) => {
+            let why = refusal.to_string();
+            (Some(why), AttachError::Refused(refusal).hint())
+        }
+        None => (Some("it has ended".to_owned()), None),
+    }
+}
+
+/// The first bytes of its program, as they are in its memory; empty if they can't be read.
+fn begin(process: &Process, maps: &[Mapping], exe: &[u8]) -> Vec<u8> {
+    let first = maps.iter().find(|map| map.offset == 0 && map.readable && map.name == exe && !exe.is_empty());
+    let (Some(map), Ok(tid)) = (first, process.living_thread()) else { return Vec::new() };
+    let mut begin = vec![0; BEGIN];
+    let length = read_memory(tid, map.start, &mut begin).unwrap_or(0);
+    begin.truncate(length);
+    begin
+}
+
+fn other_namespaces(procfs: &Procfs, process: &Process) -> Option<Vec<&'static str>> {
+    let own = procfs.open(Pid::new(std::process::id().cast_signed())?).ok()?;
+    let mut others = Vec::new();
+    for kind in NAMESPACES {
+        if own.namespace(kind).ok()? != process.namespace(kind).ok()? {
+            others.push(kind);
+        }
+    }
+    Some(others)
+}
+
+/// How many epoll instances it has, and its io_uring instances.
+fn descriptors(process: &Process) -> Result<(usize, Vec<RingReport>), ProcError> {
+    let dir = process.fd_dir_of_process()?;
+    let (mut epolls, mut rings) = (0, Vec::new());
+    for fd in dir.list()? {
+        match dir.read(fd)?.map(|target| target.kind()) {
+            Some(Kind::Epoll) => epolls += 1,
+            Some(Kind::IoUring) => {
+                let registered_files = dir.fdinfo(fd)?.and_then(|info| info.user_files);
+                rings.push(RingReport { fd, registered_files });
+            }
+            _ => {}
+        }
+    }
+    Ok((epolls, rings))
+}
