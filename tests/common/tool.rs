@@ -63,6 +63,15 @@ pub(crate) fn fdclose_before_5_6(args: &[&str]) -> Run {
     run(command, args)
 }
 
+/// Runs fdclose through another program, whose words come first.
+#[track_caller]
+pub(crate) fn fdclose_through(program: &[&str], args: &[&str]) -> Run {
+    let (first, rest) = program.split_first().expect("a program");
+    let mut command = Command::new(first);
+    command.args(rest).arg(env!("CARGO_BIN_EXE_fdclose"));
+    run(command, args)
+}
+
 /// Runs fdclose while a filter on system calls denies it some: `pidfd_getfd`, `netlink` and others that
 /// `fixtures/src/bin/denied.rs` knows.
 #[track_caller]
