@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-use common::{Victim, evidence, fdclose, fdclose_denied};
+use common::server::{Server, exchange};
+use common::{Need, Victim, evidence, fdclose, fdclose_denied, lacks, wait_until};
 use serde_json::Value;
 
 /// A victim that watches its connections, and the test's ends of these.
@@ -98,4 +99,34 @@ fn a_leak_is_closed_without_a_word() {
     let inode = evidence::socket_inode(victim.pid(), fds[0]).to_string();
     let run = fdclose(&["--pid", &victim.pid_arg(), "--inode", &inode, "--method", "shutdown"]);
     assert!(!run.stderr.contains("still watches"), "{run:#?}");
+}
+
+#[test]
+fn redis_is_warned_of_and_closes_by_itself_what_was_shut_down() {
+    if lacks(&[Need::Program("redis-server"), Need::TraceOthers]) {
+        return;
+    }
+    let server = Server::start(|directory, port| {
+        let (port, directory) = (port.to_string(), directory.to_string_lossy().into_owned());
+        let words = ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--dir", &directory];
+        let quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"];
+        words.iter().chain(&quiet).map(|word| (*word).to_owned()).collect()
+    });
+    let mut client = server.client();
+    exchange(&mut client, "PING\r\n", "+PONG\r\n");
+    let row = server.held_end(server.pid, client.local_addr().expect("it is connected"));
+    let fd = evidence::numbers_of(server.pid, row.inode)[0];
+    let (pid, inode) = (server.pid.to_string(), row.inode.to_string());
+    let run = fdclose(&["--pid", &pid, "--inode", &inode, "--dry-run"]).exits(0);
+    run.says(&[&format!("still watches fd {fd}")]).says(&["--method shutdown"]);
+    assert_eq!(fdclose(&["doctor", "--pid", &pid, "--json"]).exits(0).json()["advice"]["method"], "shutdown");
+
+    fdclose(&["--pid", &pid, "--inode", &inode, "--method", "shutdown"]).exits(0);
+
+    wait_until("redis closes it", || evidence::link(server.pid, fd).is_none());
+    // The next client gets that number, and redis knows it: had it been closed behind its back, it would not.
+    let mut next = server.client();
+    exchange(&mut next, "PING\r\n", "+PONG\r\n");
+    let row = server.held_end(server.pid, next.local_addr().expect("it is connected"));
+    assert_eq!(evidence::numbers_of(server.pid, row.inode), [fd]);
 }
