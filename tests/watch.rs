@@ -160,6 +160,28 @@ fn a_dry_run_tells_and_touches_nothing() {
 }
 
 #[test]
+fn what_an_event_loop_watches_can_be_shut_down_instead() {
+    let mut victim = Victim::spawn("ends", &[]);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, victim.value("port")));
+    let mut client = TcpStream::connect(address).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let fd = victim.ask_fields("accept")["fd"].clone();
+    let before = Before::of(victim.pid());
+    let pid = victim.pid_arg();
+    let args = ["--pid", &pid, "--state", "established", "--idle-for", "1ms", "--every", "100ms"];
+    let watch = Watching::start(&[&args[..], &["--method", "shutdown"]].concat());
+    assert_eq!(client.read(&mut [0; 4]).expect("an orderly end"), 0, "the peer sees the end");
+    watch.wait_for_a_look();
+    watch.signal("TERM");
+    let (status, lines) = watch.finish();
+    assert_eq!((status, done(&lines)), (Some(0), 1), "{lines:#?}");
+    assert_eq!((&lines[0]["method"], &lines[0]["fd_freed"]), (&"shutdown".into(), &false.into()));
+    assert_eq!(lines[0]["watched_by"].as_array().map(Vec::len), Some(1));
+    before.assert_untouched();
+    assert_ne!(victim.ask(&format!("events {fd}")), "events=0", "its event loop is told");
+}
+
+#[test]
 fn a_process_that_ends_does_not_end_the_watch_over_others() {
     let (one, mut other) = (Victim::spawn("close_wait", &[]), Victim::spawn("close_wait", &[]));
     let pids = format!("{},{}", one.pid(), other.pid());

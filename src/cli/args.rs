@@ -325,6 +325,7 @@ impl From<Raw> for Cli {
             Some(RawCommand::Watch { selectors, policy }) => Command::Watch(Watch {
                 selectors: selectors.into(),
                 every: policy.every,
+                method: policy.method.into(),
                 metrics: policy.metrics,
                 dry_run: policy.dry_run,
                 force: policy.force,

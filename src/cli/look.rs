@@ -115,6 +115,10 @@ pub(super) fn report_watched(terminal: &Terminal, survey: &Survey, plan: &Plan) 
     for share in &plan.processes {
         let matches = share.act_on.iter().filter_map(|index| survey.matches.get(*index));
         let watched: Vec<&Match> = matches.filter(|found| !found.watched_by.is_empty()).collect();
+        // Nothing is watched, most often, and then nothing is to cost anything.
+        if watched.is_empty() {
+            continue;
+        }
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
         let process = format!("{} ({})", printable(&subject.comm), subject.process.pid());
         match watched.as_slice() {

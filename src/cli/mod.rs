@@ -121,6 +121,8 @@ pub struct Watch {
     pub selectors: Selectors,
     /// How often.
     pub every: Duration,
+    /// How.
+    pub method: Method,
     /// Within which bounds.
     pub policy: Policy,
     /// Where to tell how it goes.

@@ -12,7 +12,7 @@ use nix::sys::signalfd::SignalFd;
 
 use super::Watch;
 use super::close::own_facts;
-use super::look::{look, report_unreadable};
+use super::look::{look, report_unreadable, report_watched};
 use super::terminal::Terminal;
 use crate::apply;
 use crate::exit::Exit;
@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::net::TcpState;
 use crate::output::json;
 use crate::output::sanitize::printable;
-use crate::plan::{self, OwnFacts, Plan};
+use crate::plan::{self, OwnFacts, Plan, ProcessPlan};
 use crate::proc::{Process, Procfs};
 use crate::report::{ActionReport, Outcome, WatchLine};
 use crate::selectors::{KindChoice, Selectors};
@@ -111,6 +111,8 @@ struct Watcher<'a> {
     named: Option<Vec<Process>>,
     /// What is refused again at each run is told once.
     refused: BTreeSet<(Pid, Fd, Option<Inode>)>,
+    /// The processes whose event loops were warned of.
+    warned: BTreeSet<Pid>,
     metrics: Metrics,
     exporter: Option<Exporter>,
     first: bool,
@@ -137,8 +139,8 @@ impl<'a> Watcher<'a> {
         let open = |pid: &Pid| procfs.open(*pid).ok();
         let named = (!pids.is_empty()).then(|| pids.iter().filter_map(open).collect());
         let own = own_facts(procfs);
-        let (refused, metrics) = (BTreeSet::new(), Metrics::default());
-        Ok(Ok(Self { terminal, procfs, watch, own, named, refused, metrics, exporter, first: true }))
+        let (refused, warned, metrics) = (BTreeSet::new(), BTreeSet::new(), Metrics::default());
+        Ok(Ok(Self { terminal, procfs, watch, own, named, refused, warned, metrics, exporter, first: true }))
     }
 
     /// One look, and what follows from it. What fails concerns this run alone.
@@ -187,14 +189,15 @@ impl<'a> Watcher<'a> {
             report_unreadable(self.terminal, self.procfs, &everything, &survey)?;
         }
         let plan = self.plan(&survey);
-        let Watch { dry_run, max_pause, timeout, .. } = *self.watch;
+        let Watch { method, dry_run, max_pause, timeout, .. } = *self.watch;
+        self.warn(&survey, &plan)?;
         let idle = |found: &Match| ((survey.subject_of(found).process.pid(), found.fd), idle_ms(found));
         let idle: HashMap<(Pid, Fd), Option<u64>> = survey.matches.iter().map(idle).collect();
         let report = if dry_run || plan.is_empty() {
-            apply::preview(&survey, &plan, Method::Close, dry_run)
+            apply::preview(&survey, &plan, method, dry_run)
         } else {
             let limits = method::Conduct { max_pause, timeout };
-            apply::apply(self.procfs, &mut survey, &plan, Method::Close, limits)
+            apply::apply(self.procfs, &mut survey, &plan, method, limits)
         };
         self.metrics.did(&report);
         let is_read = self.tell(&report, |pid, fd| idle.get(&(pid, fd)).copied().flatten())?;
@@ -219,8 +222,22 @@ impl<'a> Watcher<'a> {
         Some(Selectors { pids, kinds, idle_for: None, states: Vec::new(), ..self.watch.selectors.clone() })
     }
 
+    /// Warns, once for each process, of what its event loops still watch.
+    fn warn(&mut self, survey: &Survey, plan: &Plan) -> anyhow::Result<()> {
+        if self.watch.method != Method::Close {
+            return Ok(());
+        }
+        let is_watched =
+            |index: &usize| survey.matches.get(*index).is_some_and(|found| !found.watched_by.is_empty());
+        let news = plan.processes.iter().filter(|share| share.act_on.iter().any(is_watched));
+        let pid = |share: &ProcessPlan| Some(survey.subjects.get(share.subject)?.process.pid());
+        let news = news.filter(|share| pid(share).is_some_and(|pid| self.warned.insert(pid)));
+        let processes: Vec<ProcessPlan> = news.cloned().collect();
+        Ok(report_watched(self.terminal, survey, &Plan { processes, refused: Vec::new() })?)
+    }
+
     fn plan(&self, survey: &Survey) -> Plan {
-        let plan = plan::plan(survey, Method::Close, &self.own, self.watch.force);
+        let plan = plan::plan(survey, self.watch.method, &self.own, self.watch.force);
         let limit_of = |subject: usize| {
             let subject = survey.subjects.get(subject)?;
             subject.process.descriptor_limit().ok().flatten()

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::super::values;
+use crate::method::Method;
 use crate::policy::{MinCount, Policy};
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -31,6 +32,12 @@ pub(in crate::cli) struct RawPolicy {
     /// that only those reach who may know.
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen_on(), allow_hyphen_values = true)]
     pub(super) metrics: Option<SocketAddr>,
+    /// How: close, shutdown or destroy
+    ///
+    /// As for the main action. What an event loop of the process still watches is better shut down than closed.
+    #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
+    #[arg(hide_possible_values = true, allow_hyphen_values = true)]
+    pub(super) method: RawWatchMethod,
     /// Touch nothing, tell what would be done
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
@@ -45,6 +52,25 @@ pub(in crate::cli) struct RawPolicy {
     #[arg(long, value_name = "TIME", default_value = "5s", hide_short_help = true)]
     #[arg(value_parser = values::timeout(), allow_hyphen_values = true)]
     pub(super) timeout: Duration,
+}
+
+/// The methods that nobody has to be asked about.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(in crate::cli) enum RawWatchMethod {
+    #[default]
+    Close,
+    Shutdown,
+    Destroy,
+}
+
+impl From<RawWatchMethod> for Method {
+    fn from(raw: RawWatchMethod) -> Self {
+        match raw {
+            RawWatchMethod::Close => Self::Close,
+            RawWatchMethod::Shutdown => Self::Shutdown,
+            RawWatchMethod::Destroy => Self::Destroy,
+        }
+    }
 }
 
 impl From<RawPolicy> for Policy {
