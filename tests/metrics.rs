@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::watching::{Watching, get};
@@ -93,4 +96,32 @@ fn who_answers_has_no_privileges_and_is_made_anew_and_ends_with_the_watch() {
     let second = watch.exporter();
     watch.kill();
     wait_until("its end", || evidence::status(second, second).is_none_or(|status| status.state == 'Z'));
+}
+
+#[test]
+fn who_answers_gets_no_capabilities_from_the_file_either() {
+    if lacks(&[Need::Root, Need::Program("setcap"), Need::Program("setpriv")]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let copy = directory.path().join("fdclose");
+    fs::copy(env!("CARGO_BIN_EXE_fdclose"), &copy).expect("it can be copied");
+    let set = Command::new("setcap").arg("cap_sys_ptrace,cap_dac_read_search+ep").arg(&copy).status();
+    if !set.expect("setcap runs").success() {
+        return common::skip("this file system keeps no capabilities");
+    }
+    let victim = Victim::spawn("close_wait", &[]);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy);
+    let args = ["--pid", &victim.pid_arg(), "--idle-for", "1h", "--every", "100ms"];
+    let watch = Watching::start_through(command, &args);
+    watch.wait_for_a_look();
+    let capabilities = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+        let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("a mask");
+        u64::from_str_radix(mask.trim(), 16).expect("a number in hex")
+    };
+    assert_ne!(capabilities(watch.pid()), 0, "the watch itself has them");
+    assert_eq!(capabilities(watch.exporter()), 0);
 }

@@ -31,6 +31,7 @@ use crate::survey::{Detail, Match, Survey};
 use crate::trace::signals::{self, Held};
 
 mod exporter;
+mod sys;
 
 pub(super) use exporter::COMMAND as EXPORTER_COMMAND;
 pub use exporter::serve;

@@ -22,7 +22,13 @@ impl Watching {
     /// Starts it with metrics on a free port, and waits until they can be asked for.
     #[track_caller]
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fdclose"))
+        Self::start_through(Command::new(env!("CARGO_BIN_EXE_fdclose")), args)
+    }
+
+    /// The same by a command that runs fdclose with what is added to it.
+    #[track_caller]
+    pub(crate) fn start_through(mut command: Command, args: &[&str]) -> Self {
+        let mut child = command
             .arg("watch")
             .args(args)
             .args(["--metrics", "127.0.0.1:0"])
@@ -111,8 +117,8 @@ impl Watching {
     /// Sends it a signal.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid())]).status();
+        assert!(sent.expect("a shell runs").success());
     }
 
     /// Sends it SIGKILL.

@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
+use super::sys;
 use crate::exit::Exit;
 use crate::metrics::{Metrics, feed, server};
 
@@ -98,7 +99,7 @@ pub fn serve() -> anyhow::Result<Exit> {
     let listener = TcpListener::from(io::stdout().as_fd().try_clone_to_owned()?);
     listener.local_addr().context("this is not for you: 'fdclose watch --metrics' starts it")?;
     if let Err(errno) = give_up_privileges() {
-        eprintln!("note: the metrics server keeps its privileges: {}", errno.desc());
+        eprintln!("note: the metrics server keeps its user or some privileges: {}", errno.desc());
     }
     server::serve(&listener, feed)?;
     Ok(Exit::Success)
@@ -108,13 +109,18 @@ fn give_up_privileges() -> nix::Result<()> {
     // Three standard streams, two more for each of the first two, and one for each client.
     let descriptors = u64::try_from(server::MOST_CLIENTS + 16).unwrap_or(u64::MAX);
     setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors)?;
-    if geteuid().is_root() {
-        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        setgroups(&[])?;
-        setresgid(group, group, group)?;
-        setresuid(user, user, user)?;
-    }
+    let changed = if geteuid().is_root() { become_nobody() } else { Ok(()) };
+    // Also where that was not allowed, and where they are on fdclose's own file (setcap(8)).
+    sys::give_up_capabilities()?;
     prctl::set_no_new_privs()?;
     // The kernel takes this back when the user changes (prctl(2)), so it comes last.
-    prctl::set_pdeathsig(Signal::SIGKILL)
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    changed
+}
+
+fn become_nobody() -> nix::Result<()> {
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    setgroups(&[])?;
+    setresgid(group, group, group)?;
+    setresuid(user, user, user)
 }
