@@ -198,13 +198,13 @@ struct RawConduct {
     force: bool,
     /// How: close, replace, shutdown, destroy, reset or kill
     ///
-    /// close has the process itself close the descriptor. replace puts a dead socket over it, so that the number
+    /// close, the default, has the process itself close the descriptor. replace puts a dead socket over it, so that the number
     /// stays taken until the application itself closes it. shutdown ends both directions of a socket for all
     /// who hold it, and leaves the descriptor. destroy has the kernel end the connection, as ss --kill does,
     /// and leaves the descriptor. reset has the connection get a RST in the name of its peer, and leaves the
     /// descriptor. kill sends the process a signal.
     #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
-    #[arg(hide_possible_values = true, allow_hyphen_values = true)]
+    #[arg(hide_possible_values = true, hide_default_value = true, allow_hyphen_values = true)]
     method: RawMethod,
     /// The signal of --method kill, by name or number
     #[arg(long, value_name = "SIGNAL", default_value = "KILL", hide_short_help = true)]

@@ -111,7 +111,7 @@ fn report_idle_unknown(terminal: &Terminal, survey: &Survey) -> io::Result<()> {
 /// A failure of standard error.
 pub(super) fn report_watched(terminal: &Terminal, survey: &Survey, plan: &Plan) -> io::Result<()> {
     const WAY_OUT: &str = "it may take a new file with the same number for the old one; --method shutdown tells it that \
-                           the connection has ended, and it closes by itself";
+                           the connection has ended, and it closes by itself; --method replace keeps the number taken";
     for share in &plan.processes {
         let matches = share.act_on.iter().filter_map(|index| survey.matches.get(*index));
         let watched: Vec<&Match> = matches.filter(|found| !found.watched_by.is_empty()).collect();
