@@ -25,7 +25,7 @@ use batch_support::victim::Layout;
 
 /// How many sockets the victims have, and how often each peer runs, after one run that does not count. 19,000 is the
 /// most that a limit of 20,000 descriptors leaves room for.
-const FULL: [(usize, usize); 3] = [(1_000, 21), (10_000, 11), (19_000, 7)];
+const FULL: [(usize, usize); 3] = [(1_000, 15), (10_000, 7), (19_000, 5)];
 /// For `cargo test --benches`, which only asks whether the benchmark works.
 const TRIAL: [(usize, usize); 1] = [(600, 1)];
 
