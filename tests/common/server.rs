@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 use super::evidence::{self, LISTEN, TcpRow};
-use super::{PATIENCE, Victim, wait_until};
+use super::{PATIENCE, Victim, sys, wait_until};
 
 /// A server under a guard, which ends it and all it forked when the test is over or dies.
 pub(crate) struct Server {
@@ -123,6 +123,14 @@ impl Load {
     pub(crate) fn runs(&mut self) -> bool {
         let child = self.0.as_mut().expect("it was not waited for");
         child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// Ends it as Ctrl-C does and returns what it said: `ab` sums up then, and exits with 1.
+    #[track_caller]
+    pub(crate) fn interrupt(mut self) -> Output {
+        let child = self.0.take().expect("it was not waited for");
+        sys::kill(child.id(), libc::SIGINT);
+        child.wait_with_output().expect("it is our child")
     }
 
     /// Waits for its end and returns what it said.
