@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::evidence;
-use common::{Before, Victim, fdclose, wait_until};
+use common::{Before, Need, Victim, fdclose, lacks, wait_until};
 
 /// So many victims at a time: they sleep most of it.
 const VICTIMS: usize = 16;
@@ -289,8 +289,14 @@ impl Gate {
 #[test]
 fn no_call_notices() {
     let begun = Instant::now();
-    let queue: Mutex<VecDeque<_>> =
-        Mutex::new(ROWS.iter().flat_map(|row| [(row, Role::Surgical), (row, Role::Bystander)]).collect());
+    // System V objects outlive a victim that is killed, so they are made in a namespace of its own; in a process with
+    // several threads that takes CAP_SYS_ADMIN (unshare(2)).
+    let is_system_v = |row: &Row| ["semop", "semtimedop", "msgrcv", "msgsnd"].contains(&row.call);
+    let lacks_root = lacks(&[Need::Root]);
+    let can_run = |(row, role): &(&Row, Role)| !(lacks_root && is_system_v(row) && *role == Role::Bystander);
+    let victims = ROWS.iter().flat_map(|row| [(row, Role::Surgical), (row, Role::Bystander)]);
+    let queue: VecDeque<_> = victims.filter(can_run).collect();
+    let (wanted, queue) = (queue.len(), Mutex::new(queue));
     let (runs, results) = (Gate::new(RUNS), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..VICTIMS {
@@ -329,5 +335,5 @@ fn no_call_notices() {
     .expect("a String");
     // Past the test runner's capture: the figures are wanted of a test that passes, too.
     std::io::stderr().write_all(table.as_bytes()).expect("standard error is open");
-    assert_eq!((results.len(), failed), (2 * rows, 0), "rows failed");
+    assert_eq!((results.len(), failed), (wanted, 0), "rows failed");
 }
