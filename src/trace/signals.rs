@@ -37,10 +37,7 @@ impl Held {
     /// # Errors
     /// What pthread_sigmask(3) says.
     pub fn hold() -> nix::Result<Self> {
-        let mut before = SigSet::empty();
-        let held: SigSet = HELD.into_iter().collect();
-        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before))?;
-        Ok(Self { before })
+        Self::hold_these(&HELD.into_iter().collect())
     }
 
     /// Holds back every signal there is from this thread, for others to take.
@@ -48,8 +45,12 @@ impl Held {
     /// # Errors
     /// What pthread_sigmask(3) says.
     pub fn hold_all() -> nix::Result<Self> {
+        Self::hold_these(&SigSet::all())
+    }
+
+    fn hold_these(signals: &SigSet) -> nix::Result<Self> {
         let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(signals), Some(&mut before))?;
         Ok(Self { before })
     }
 
