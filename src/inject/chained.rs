@@ -1,14 +1,12 @@
 //! Running a whole chain of closes in one go; see [`crate::arch::chain`].
 
-use std::ops::ControlFlow;
-
 use super::deathpoint::{self, Place};
 use super::lifeline::Lifeline;
 use super::remote::Remote;
 use crate::arch::chain::{Chain, EndSignal, QUIET_SIGNALS};
 use crate::arch::native_abi;
 use crate::error::TraceError;
-use crate::ids::Fd;
+use crate::ids::{Fd, RemoteAddr};
 use crate::proc::Status;
 use crate::trace::{Deadline, Stop, Stopped, Waited};
 
@@ -36,43 +34,130 @@ pub fn end_signal(process: &Status, thread: &Status) -> Option<EndSignal> {
     })
 }
 
+/// A chain that runs.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    /// Where it starts.
+    at: RemoteAddr,
+    /// Where it ends: at the lifeline.
+    lifeline: RemoteAddr,
+    end: EndSignal,
+}
+
+/// Where a stop on its way leaves a chain.
+enum Judged {
+    /// It goes on.
+    Unfinished(Stopped),
+    /// All its calls were made; the thread stops for the signal at its end.
+    Through(Stopped),
+    Ended(ChainEnd),
+}
+
 impl Remote<'_> {
-    /// Closes `fds` in one go. What became of each is to be looked at afterwards, in the same stop.
+    /// Closes what `next` asks for, in one go each time, until it asks for nothing more; it is called while everything is
+    /// stopped. What became of each is to be looked at then, or afterwards in the same stop. No portion may be empty, nor
+    /// larger than the first one.
     ///
     /// # Errors
     /// As [`Remote::call`].
-    pub fn close_chain(&mut self, fds: &[Fd], end: EndSignal) -> Result<ChainEnd, TraceError> {
-        let chain = Chain { fds, end };
-        if fds.is_empty() || self.abi() != native_abi() {
+    pub fn close_chains(
+        &mut self,
+        end: EndSignal,
+        next: &mut dyn FnMut() -> Option<Vec<Fd>>,
+    ) -> Result<ChainEnd, TraceError> {
+        if self.abi() != native_abi() {
             return Ok(ChainEnd::NotHere);
         }
+        let Some(fds) = next() else { return Ok(ChainEnd::Through) };
+        let room = fds.len();
+        let chain = Chain { fds: &fds, end };
+        let Some((mut thread, mut running)) = self.start_chain(&chain)? else { return Ok(ChainEnd::NotHere) };
+        loop {
+            deathpoint::reach(Place::Chained);
+            thread = match self.run_through(thread, running, room)? {
+                Judged::Through(thread) | Judged::Unfinished(thread) => thread,
+                Judged::Ended(end) => return Ok(end),
+            };
+            deathpoint::reach(Place::Through);
+            let Some(fds) = next() else {
+                self.end_chain(thread)?;
+                return Ok(ChainEnd::Through);
+            };
+            // Right behind the end of the last one: that saves the thread three stops.
+            (thread, running.at) =
+                match self.continue_chain(thread, &Chain { fds: &fds, end }, running.lifeline)? {
+                    Ok(started) => started,
+                    Err(thread) => {
+                        self.end_chain(thread)?;
+                        return Ok(ChainEnd::NotHere);
+                    }
+                };
+        }
+    }
+
+    /// Lays `chain` and sets the thread up to run it; `None` where that can't be done.
+    fn start_chain(&mut self, chain: &Chain<'_>) -> Result<Option<(Stopped, Running)>, TraceError> {
+        let end = chain.end;
         let thread = self.settle()?;
         let blocked = thread.blocked_signals()? & 1 << (end.signal - 1) != 0;
         let (saved, landmarks) = self.ground();
         let line =
-            (!blocked).then(|| Lifeline::lay_behind(&thread, &saved, landmarks, Some(&chain))).flatten();
-        let (Some(line), Some(gadgets)) = (line, landmarks.gadgets) else {
+            (!blocked).then(|| Lifeline::lay_behind(&thread, &saved, landmarks, Some(chain))).flatten();
+        let found = line.and_then(|line| {
+            let (gadgets, at) = (landmarks.gadgets?, line.sp());
+            let lifeline = chain.end_sp(at)?;
+            Some((line, gadgets, Running { at, lifeline, end }))
+        });
+        let Some((line, gadgets, running)) = found else {
             self.resettle(thread);
-            return Ok(ChainEnd::NotHere);
+            return Ok(None);
         };
-        let at = line.sp();
+        let mut registers = saved;
+        chain.load(&mut registers, gadgets, running.at);
+        let thread = self.displace(thread, line, &registers)?;
+        Ok(Some((thread, running)))
+    }
+
+    /// Lays `chain` where the last one was and sets the thread up to run it, which is at the lifeline behind; where
+    /// it starts, or the thread as it was.
+    fn continue_chain(
+        &mut self,
+        mut thread: Stopped,
+        chain: &Chain<'_>,
+        lifeline: RemoteAddr,
+    ) -> Result<Result<(Stopped, RemoteAddr), Stopped>, TraceError> {
+        let (saved, landmarks) = self.ground();
+        let laid = self.lifeline().and_then(|line| line.put_in_front(chain, landmarks, lifeline));
+        let (Some(at), Some(gadgets)) = (laid, landmarks.gadgets) else { return Ok(Err(thread)) };
         let mut registers = saved;
         chain.load(&mut registers, gadgets, at);
-        let mut thread = self.displace(thread, line, &registers)?;
-        deathpoint::reach(Place::Chained);
-        let (mut progress, mut limit) = (at, self.entry_deadline());
+        if let Err(error) = thread.set_registers(&registers) {
+            self.keep(thread);
+            return Err(error);
+        }
+        Ok(Ok((thread, at)))
+    }
+
+    /// To the end of the chain, or whatever comes first. Never [`Judged::Unfinished`].
+    fn run_through(
+        &mut self,
+        mut thread: Stopped,
+        running: Running,
+        room: usize,
+    ) -> Result<Judged, TraceError> {
+        let (mut progress, mut limit) = (running.at, self.entry_deadline());
         loop {
-            thread = match self.run_chain(thread) {
+            thread = match self.run_chain(thread, running.end) {
                 Ok(thread) => thread,
                 Err(error) => {
                     // Nobody looks again before what is left of it: nothing may be left.
-                    self.cut_chain(fds.len());
+                    self.cut_chain(room);
                     return Err(error);
                 }
             };
-            thread = match self.judge(thread, &chain, at)? {
-                ControlFlow::Break(end) => return Ok(end),
-                ControlFlow::Continue(on) => on,
+            thread = match self.judge(thread, running)? {
+                Judged::Unfinished(thread) => thread,
+                judged => return Ok(judged),
             };
             let sp = thread.registers()?.sp();
             if sp != progress {
@@ -88,8 +173,11 @@ impl Remote<'_> {
     }
 
     /// To the next stop. A close that lingers is interrupted, as in [`Remote::call`].
-    fn run_chain(&mut self, thread: Stopped) -> Result<Stopped, TraceError> {
-        match thread.run()?.wait(Deadline::after(self.patience()))? {
+    fn run_chain(&mut self, thread: Stopped, end: EndSignal) -> Result<Stopped, TraceError> {
+        // The signal at the end of the chain before has done its work; it is not handed on.
+        let is_end = matches!(thread.stop(), Stop::SignalDelivery(signal) if signal.as_raw() == end.signal);
+        let running = if is_end { thread.run_without_signal()? } else { thread.run()? };
+        match running.wait(Deadline::after(self.patience()))? {
             Waited::Stopped(thread) => Ok(thread),
             Waited::Gone => Err(TraceError::Gone(self.tid())),
             Waited::Late(late) => {
@@ -99,38 +187,36 @@ impl Remote<'_> {
         }
     }
 
-    fn judge(
-        &mut self,
-        thread: Stopped,
-        chain: &Chain<'_>,
-        at: crate::ids::RemoteAddr,
-    ) -> Result<ControlFlow<ChainEnd, Stopped>, TraceError> {
+    fn judge(&mut self, thread: Stopped, running: Running) -> Result<Judged, TraceError> {
         let Stop::SignalDelivery(signal) = thread.stop() else {
             // An interrupt of ours, a stop of the whole process, a SIGCONT: on with it.
-            return Ok(ControlFlow::Continue(thread));
+            return Ok(Judged::Unfinished(thread));
         };
-        let sp = thread.registers()?.sp();
-        if signal.as_raw() == chain.end.signal && Some(sp) == chain.end_sp(at) {
-            deathpoint::reach(Place::Through);
-            // The signal has done its work; it is not handed on.
-            thread.interrupt_next()?;
-            let thread = self.next_stop(thread.run_without_signal()?)?;
-            self.keep(thread);
-            // The next call must not find the chain in its lifeline.
-            let thread = self.settle()?;
-            self.resettle(thread);
-            return Ok(ControlFlow::Break(ChainEnd::Through));
+        if signal.as_raw() == running.end.signal && thread.registers()?.sp() == running.lifeline {
+            return Ok(Judged::Through(thread));
         }
-        if thread.is_fault_of_chain(at)? {
+        if thread.is_fault_of_chain(running.at)? {
             self.keep(thread);
             let thread = self.settle()?;
             thread.interrupt_next()?;
             let thread = self.next_stop(thread.run_without_signal()?)?;
             self.resettle(thread);
-            return Ok(ControlFlow::Break(ChainEnd::NotHere));
+            return Ok(Judged::Ended(ChainEnd::NotHere));
         }
         let thread = self.deliver(thread)?;
         self.keep(thread);
-        Ok(ControlFlow::Break(ChainEnd::Interrupted))
+        Ok(Judged::Ended(ChainEnd::Interrupted))
+    }
+
+    /// The thread, stopped for the signal at the end of a chain, put back.
+    fn end_chain(&mut self, thread: Stopped) -> Result<(), TraceError> {
+        // The signal has done its work; it is not handed on.
+        thread.interrupt_next()?;
+        let thread = self.next_stop(thread.run_without_signal()?)?;
+        self.keep(thread);
+        // The next call must not find the chain in its lifeline.
+        let thread = self.settle()?;
+        self.resettle(thread);
+        Ok(())
     }
 }

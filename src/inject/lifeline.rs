@@ -100,6 +100,18 @@ impl Lifeline {
         }
     }
 
+    /// Puts another chain in front of it, no longer than the one it was laid with; where it starts. Its thread must be
+    /// at the lifeline. `None`, if that can't be done; then only bytes are changed that nobody runs into.
+    pub(super) fn put_in_front(
+        &self,
+        chain: &Chain<'_>,
+        landmarks: &Landmarks,
+        lifeline: RemoteAddr,
+    ) -> Option<RemoteAddr> {
+        let (start, steps) = (chain.start_before(lifeline)?, chain.steps(landmarks.gadgets?)?);
+        (start >= self.at && write_memory(self.tid, start, &steps) == Ok(steps.len())).then_some(start)
+    }
+
     /// Makes the rest of a chain in front of it harmless, while its thread is out of reach: each step closes a number
     /// that no descriptor has, and the way to the lifeline stays open.
     pub(super) fn cut(&self, steps: usize) {

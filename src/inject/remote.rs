@@ -309,6 +309,10 @@ impl<'a> Remote<'a> {
         }
     }
 
+    pub(super) fn lifeline(&self) -> Option<&Lifeline> {
+        self.lifeline.as_ref()
+    }
+
     pub(super) fn cut_chain(&self, steps: usize) {
         if let Some(lifeline) = &self.lifeline {
             lifeline.cut(steps);

@@ -1,16 +1,16 @@
 //! The descriptors of one slice: what can be done about them before the stop, and their turn within it.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::surgeon::{Candidate, Surgeon};
+use super::surgeon::{Candidate, Surgeon, Table};
 use super::waits::{Waiter, Waits};
 use super::{Item, ItemOutcome, Job, replace, shutdown};
 use crate::error::TraceError;
-use crate::ids::Fd;
 use crate::inject::{ChainEnd, fdops};
 use crate::net::{Copies, SocketInfo};
 use crate::proc::{FdTarget, ProcError};
@@ -116,102 +116,111 @@ impl<'a> Batch<'a> {
             return self
                 .one_by_one(surgeon, outcomes, limits.looking, |surgeon, _, item| close_one(surgeon, item));
         }
-        let to_close = self.look(surgeon, outcomes, limits.looking);
-        for indices in to_close.chunks(LONGEST_CHAIN) {
-            self.close_some(surgeon, outcomes, indices, limits.closing)?;
-            if Instant::now() >= limits.closing {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes the items `indices`, which have just been looked at, or at least one of them until `end_at`.
-    fn close_some(
-        &self,
-        surgeon: &mut Surgeon<'_>,
-        outcomes: &mut [ItemOutcome],
-        indices: &[usize],
-        end_at: Instant,
-    ) -> Result<(), TraceError> {
+        let to_close = self.look(surgeon.table(), outcomes, limits.looking);
         // A close that may block, of a file on a network file system, has no place in a chain: it could run on long after
         // everything else has changed. A socket that has a copy can't block.
         let (sockets, mut alone): (Vec<usize>, Vec<usize>) =
-            indices.iter().partition(|index| matches!(self.copies.get(**index), Some(Some(_))));
-        alone.extend(self.chain(surgeon, outcomes, &sockets, end_at)?);
+            to_close.into_iter().partition(|index: &usize| matches!(self.copies.get(*index), Some(Some(_))));
         // What a chain left open is tried alone: it will have its own answer.
+        alone.extend(self.chains(surgeon, outcomes, sockets, limits.closing)?);
         for index in alone {
-            let Some(item) = self.items.get(index) else { continue };
-            settle(outcomes, index, close_one(surgeon, item)?);
-            if Instant::now() >= end_at {
+            if Instant::now() >= limits.closing && !is_open_question(outcomes, 0) {
                 break;
             }
+            let Some(item) = self.items.get(index) else { continue };
+            settle(outcomes, index, close_one(surgeon, item)?);
         }
         Ok(())
     }
 
-    /// Closes the items `indices` by a chain; returns those that are still open.
-    fn chain(
+    /// Closes the items `indices` by chains, or some of them until `end_at`; returns those that are to be tried alone.
+    fn chains(
         &self,
         surgeon: &mut Surgeon<'_>,
         outcomes: &mut [ItemOutcome],
-        indices: &[usize],
+        indices: Vec<usize>,
         end_at: Instant,
     ) -> Result<Vec<usize>, TraceError> {
-        let mut open = indices.to_vec();
-        for _ in 0..MOST_INTERRUPTIONS {
-            if open.len() < SHORTEST_CHAIN {
-                break;
-            }
-            let fds: Vec<Fd> = open.iter().filter_map(|index| Some(self.items.get(*index)?.fd)).collect();
-            let before = surgeon.count();
-            let ended = surgeon.close_chain(&fds);
-            // All were open, and in a stop nobody else opens or closes anything: if as many fewer are open, all are closed.
-            // To look at each, where the kernel does not count, is a third of the pause.
-            let fewer = before.zip(surgeon.count()).and_then(|(before, after)| before.checked_sub(after));
-            if matches!(ended, Ok(ChainEnd::Through)) && fewer == Some(fds.len()) {
-                open.drain(..).for_each(|index| settle(outcomes, index, ItemOutcome::Done(None)));
-                break;
-            }
-            // What the chain has done is seen, not assumed, after an error, too. With everything stopped, what is not
-            // open was closed.
-            open.retain(|index| match self.is_open(surgeon, *index) {
-                Some(Ok(false)) => {
-                    settle(outcomes, *index, ItemOutcome::Done(None));
-                    false
+        let table = surgeon.table();
+        let is_over = || Instant::now() >= end_at;
+        let (mut waiting, mut running, mut alone) = (VecDeque::from(indices), Vec::new(), Vec::new());
+        for _ in 0..=MOST_INTERRUPTIONS {
+            let mut before = None;
+            let ended = surgeon.close_chains(&mut || {
+                let (count, is_first) = (table.count(), running.is_empty());
+                self.settle_closed(table, outcomes, &mut running, (before, count), &mut alone);
+                before = count;
+                if waiting.len() < SHORTEST_CHAIN || (is_over() && !is_first) {
+                    return None;
                 }
-                Some(Ok(true)) | None => true,
-                Some(Err(error)) => {
-                    settle(outcomes, *index, ItemOutcome::Failed(format!("closed, but not seen: {error}")));
-                    false
-                }
+                running.extend(waiting.drain(..waiting.len().min(LONGEST_CHAIN)));
+                Some(running.iter().filter_map(|index| Some(self.items.get(*index)?.fd)).collect())
             });
-            if ended? != ChainEnd::Interrupted || Instant::now() >= end_at {
+            // One that was cut short, also by an error.
+            let mut open = Vec::new();
+            self.settle_closed(table, outcomes, &mut running, (None, None), &mut open);
+            match ended? {
+                ChainEnd::Interrupted => open.into_iter().rev().for_each(|index| waiting.push_front(index)),
+                ChainEnd::Through | ChainEnd::NotHere => {
+                    alone.append(&mut open);
+                    break;
+                }
+            }
+            if is_over() {
                 break;
             }
         }
-        Ok(open)
+        alone.extend(waiting);
+        Ok(alone)
+    }
+
+    /// Settles those of `tried` that are closed, and moves the others to `open`. Given is how many descriptors
+    /// were open before and are now, where the kernel tells.
+    fn settle_closed(
+        &self,
+        table: Table<'_>,
+        outcomes: &mut [ItemOutcome],
+        tried: &mut Vec<usize>,
+        (before, now): (Option<usize>, Option<usize>),
+        open: &mut Vec<usize>,
+    ) {
+        // All were open, and in a stop nobody else opens or closes anything: if as many fewer are open, all are closed.
+        // To look at each, where the kernel does not count, is a third of the pause.
+        let fewer = before.zip(now).and_then(|(before, now)| before.checked_sub(now));
+        if fewer == Some(tried.len()) {
+            tried.drain(..).for_each(|index| settle(outcomes, index, ItemOutcome::Done(None)));
+        }
+        // What a chain has done is seen, not assumed. With everything stopped, what is not open was closed.
+        for index in tried.drain(..) {
+            match self.is_open(table, index) {
+                Some(Ok(false)) => settle(outcomes, index, ItemOutcome::Done(None)),
+                Some(Ok(true)) | None => open.push(index),
+                Some(Err(error)) => {
+                    settle(outcomes, index, ItemOutcome::Failed(format!("closed, but not seen: {error}")));
+                }
+            }
+        }
     }
 
     /// Whether an item's descriptor is open, by the cheapest way there is.
-    fn is_open(&self, surgeon: &Surgeon<'_>, index: usize) -> Option<Result<bool, ProcError>> {
+    fn is_open(&self, table: Table<'_>, index: usize) -> Option<Result<bool, ProcError>> {
         let item = self.items.get(index)?;
         if let Some(copy) = self.copies.get(index)?
-            && let Err(Errno::EBADF) = surgeon.same_file(copy.as_fd(), item.fd)
+            && let Err(Errno::EBADF) = table.same_file(copy.as_fd(), item.fd)
         {
             return Some(Ok(false));
         }
-        Some(surgeon.is_open(item.fd))
+        Some(table.is_open(item.fd))
     }
 
     /// Looks at each in turn while time allows; those that are to be closed.
-    fn look(&self, surgeon: &Surgeon<'_>, outcomes: &mut [ItemOutcome], end_at: Instant) -> Vec<usize> {
+    fn look(&self, table: Table<'_>, outcomes: &mut [ItemOutcome], end_at: Instant) -> Vec<usize> {
         let mut to_close = Vec::with_capacity(self.items.len());
         for (index, (item, copy)) in self.items.iter().zip(&self.copies).enumerate() {
             if !is_open_question(outcomes, index) {
                 continue;
             }
-            match surgeon.compare(item, copy.as_ref()) {
+            match table.compare(item, copy.as_ref()) {
                 Ok(Comparison::Same) => to_close.push(index),
                 Ok(Comparison::Gone) => settle(outcomes, index, ItemOutcome::Gone),
                 Ok(Comparison::Changed) => settle(outcomes, index, ItemOutcome::Changed),
@@ -273,7 +282,7 @@ pub(super) enum Comparison {
 
 /// The promise of the right descriptor or none: same stop, same table as the close right below.
 fn close_one(surgeon: &mut Surgeon<'_>, item: &Item) -> Result<ItemOutcome, TraceError> {
-    let compared: Result<Comparison, ProcError> = surgeon.compare(item, None);
+    let compared: Result<Comparison, ProcError> = surgeon.table().compare(item, None);
     match compared {
         Ok(Comparison::Gone) => return Ok(ItemOutcome::Gone),
         Ok(Comparison::Changed) => return Ok(ItemOutcome::Changed),
@@ -283,7 +292,7 @@ fn close_one(surgeon: &mut Surgeon<'_>, item: &Item) -> Result<ItemOutcome, Trac
     let answer: Result<(), Errno> = fdops::close(surgeon.remote()?, item.fd)?;
     // The kernel frees the number before it answers, and answers an error if flushing failed. Whether it did is seen,
     // not believed: a seccomp filter can answer in its place.
-    Ok(match (surgeon.is_open(item.fd), answer) {
+    Ok(match (surgeon.table().is_open(item.fd), answer) {
         (Ok(false), answer) => ItemOutcome::Done(answer.err()),
         (Ok(true), Ok(())) => ItemOutcome::Failed("close succeeded, but the descriptor is still open".into()),
         (Ok(true), Err(errno)) => ItemOutcome::Failed(format!("close in the target: {}", errno.desc())),
@@ -291,9 +300,9 @@ fn close_one(surgeon: &mut Surgeon<'_>, item: &Item) -> Result<ItemOutcome, Trac
     })
 }
 
-impl Surgeon<'_> {
-    /// What the item's descriptor is now, in the table that the calls act on.
-    pub(super) fn compare(&self, item: &Item, copy: Option<&OwnedFd>) -> Result<Comparison, ProcError> {
+impl Table<'_> {
+    /// What the item's descriptor is now.
+    pub(super) fn compare(self, item: &Item, copy: Option<&OwnedFd>) -> Result<Comparison, ProcError> {
         if let Some(copy) = copy {
             match self.same_file(copy.as_fd(), item.fd) {
                 Ok(true) => return Ok(Comparison::Same),

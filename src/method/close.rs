@@ -205,6 +205,7 @@ fn act_on_all(
         }
         let deadline = Deadline::after(conduct.timeout);
         waits.begin();
+        let rest = releasing.as_ref().map(Releasing::rest);
         let mut see = |thread: &mut Stopped| waits.see(thread);
         sharers.stop(deadline, &mut see)?;
         let mut stopped = group.stop(process, conduct.max_pause, deadline, &mut see).map_err(explain)?;
@@ -222,6 +223,7 @@ fn act_on_all(
         {
             group = stopped.resume()?;
             operation.count_pause(since.elapsed());
+            drop(rest);
             let waiters = batch.into_waiters();
             wake.wake(&waiters, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
             continue;
@@ -239,6 +241,7 @@ fn act_on_all(
         if result.is_err() || next == items.len() {
             let detached = stopped.detach().and(sharers.detach());
             operation.count_pause(since.elapsed());
+            drop(rest);
             give_back(batch, releasing.as_ref());
             return result.and(detached.map_err(AttachError::from));
         }
@@ -247,6 +250,7 @@ fn act_on_all(
         let pause = since.elapsed();
         operation.count_pause(pause);
         pace.took(next - before, pause);
+        drop(rest);
         let breather = Instant::now() + BREATHER;
         give_back(batch, releasing.as_ref());
         thread::sleep(breather.saturating_duration_since(Instant::now()));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The first slice: at 2 us a descriptor, far below any sensible longest pause.
-const FIRST: usize = 64;
+const FIRST: usize = 128;
 
 /// More gains nothing, and needs more room below a stack and more copies of descriptors.
 pub(super) const MOST: usize = 1024;
@@ -46,10 +46,10 @@ mod tests {
     #[test]
     fn keeps_to_the_longest_pause() {
         let mut pace = Pace::new(Duration::from_millis(10));
-        assert_eq!(pace.size(), 64);
-        pace.took(64, Duration::from_micros(200));
-        assert_eq!(pace.size(), 256, "not all at once");
-        pace.took(256, Duration::from_micros(500));
+        assert_eq!(pace.size(), 128);
+        pace.took(128, Duration::from_micros(200));
+        assert_eq!(pace.size(), 512, "not all at once");
+        pace.took(512, Duration::from_micros(500));
         assert_eq!(pace.size(), 1024, "no further than that");
         pace.took(1024, Duration::from_millis(10));
         assert_eq!(pace.size(), 256);

@@ -54,13 +54,13 @@ pub(super) fn one(
         Some(Endpoint::Inet(_)) => libc::AF_INET6,
         _ => return Ok(ItemOutcome::Failed("the kernel's socket tables do not have it".to_owned())),
     };
-    match surgeon.compare(item, None) {
+    match surgeon.table().compare(item, None) {
         Ok(Comparison::Gone) => return Ok(ItemOutcome::Gone),
         Ok(Comparison::Changed) => return Ok(ItemOutcome::Changed),
         Err(error) => return Ok(ItemOutcome::Failed(error.to_string())),
         Ok(Comparison::Same) => {}
     }
-    let flags = match surgeon.flags(item.fd) {
+    let flags = match surgeon.table().flags(item.fd) {
         Ok(Some(flags)) => flags,
         Ok(None) => return Ok(ItemOutcome::Gone),
         Err(error) => return Ok(ItemOutcome::Failed(error.to_string())),
@@ -82,7 +82,7 @@ fn replace_by(
     like: Likeness,
 ) -> Result<ItemOutcome, TraceError> {
     // Before anything is done to it: no number is believed that is not a socket's.
-    let made = match surgeon.look(spare) {
+    let made = match surgeon.table().look(spare) {
         Ok(made) => inode_of(made).filter(|_| spare != fd),
         Err(error) => {
             let why = format!("{error}; the process keeps a socket at fd {spare} that was to replace it");
@@ -97,7 +97,7 @@ fn replace_by(
     let closed = fdops::close(surgeon.remote()?, spare);
     let answer = placed?;
     let closed = closed?;
-    Ok(match (answer, surgeon.look(fd), closed) {
+    Ok(match (answer, surgeon.table().look(fd), closed) {
         (_, Ok(now), Ok(())) if inode_of(now.clone()) == Some(made) => ItemOutcome::Done(None),
         (_, Ok(now), Err(errno)) if inode_of(now.clone()) == Some(made) => {
             ItemOutcome::Failed(format!("replaced, but fd {spare} stays open, too: {}", errno.desc()))
@@ -140,7 +140,7 @@ fn replace_in_place(surgeon: &mut Surgeon<'_>, fd: Fd, like: Likeness) -> Result
         return Ok(not_made(Errno::EMFILE));
     }
     let closed = fdops::close(surgeon.remote()?, fd)?;
-    match surgeon.is_open(fd) {
+    match surgeon.table().is_open(fd) {
         Ok(false) => {}
         Ok(true) => {
             let why = closed.err().map_or("is still open", Errno::desc);

@@ -31,7 +31,7 @@ pub(super) fn shutdown(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Oper
 
 /// In the target, in a stop.
 pub(super) fn injected(surgeon: &mut Surgeon<'_>, item: &Item) -> Result<ItemOutcome, TraceError> {
-    match surgeon.compare(item, None) {
+    match surgeon.table().compare(item, None) {
         Ok(Comparison::Gone) => return Ok(ItemOutcome::Gone),
         Ok(Comparison::Changed) => return Ok(ItemOutcome::Changed),
         Err(error) => return Ok(ItemOutcome::Failed(error.to_string())),

@@ -209,37 +209,20 @@ impl<'a> Surgeon<'a> {
         Ok(Self { remote: Some(remote), tid, end_signal, candidate })
     }
 
-    /// Which file `fd` refers to right now, in the table that the calls will act on.
-    pub(super) fn look(&self, fd: Fd) -> Result<Option<FdIdentity>, ProcError> {
-        self.candidate.fd_dir.identity(fd)
-    }
-
-    /// Whether `fd` is open.
-    pub(super) fn is_open(&self, fd: Fd) -> Result<bool, ProcError> {
-        Ok(self.candidate.fd_dir.read(fd)?.is_some())
-    }
-
-    /// The flags of `fd` as open(2) has them, O_CLOEXEC among them; `None` if it is not open.
-    pub(super) fn flags(&self, fd: Fd) -> Result<Option<u32>, ProcError> {
-        Ok(self.candidate.fd_dir.fdinfo(fd)?.map(|info| info.flags))
-    }
-
-    /// How many descriptors are open, where the kernel tells.
-    pub(super) fn count(&self) -> Option<usize> {
-        self.candidate.fd_dir.count()
-    }
-
-    /// Whether `own`, a descriptor of fdclose, is the same open file as the target's `fd`.
-    pub(super) fn same_file(&self, own: BorrowedFd<'_>, fd: Fd) -> Result<bool, Errno> {
-        same_file(self.candidate.own_pid, own, self.candidate.table, fd)
-    }
-
-    /// Closes `fds` in one go, where that can be done.
-    pub(super) fn close_chain(&mut self, fds: &[Fd]) -> Result<ChainEnd, TraceError> {
+    /// Closes what `next` asks for, in one go each time, where that can be done; see [`Remote::close_chains`].
+    pub(super) fn close_chains(
+        &mut self,
+        next: &mut dyn FnMut() -> Option<Vec<Fd>>,
+    ) -> Result<ChainEnd, TraceError> {
         match self.end_signal {
-            Some(end) => self.remote()?.close_chain(fds, end),
+            Some(end) => self.remote()?.close_chains(end, next),
             None => Ok(ChainEnd::NotHere),
         }
+    }
+
+    /// The table that the calls act on.
+    pub(super) fn table(&self) -> Table<'a> {
+        Table(self.candidate)
     }
 
     /// To make calls through.
@@ -258,6 +241,37 @@ impl<'a> Surgeon<'a> {
             group.put_back(remote.finish()?);
         }
         Ok(())
+    }
+}
+
+/// The table of descriptors that a [`Surgeon`]'s calls act on. Good for as long as everything is stopped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Table<'a>(&'a Candidate);
+
+impl Table<'_> {
+    /// Which file `fd` refers to right now, in the table that the calls will act on.
+    pub(super) fn look(self, fd: Fd) -> Result<Option<FdIdentity>, ProcError> {
+        self.0.fd_dir.identity(fd)
+    }
+
+    /// Whether `fd` is open.
+    pub(super) fn is_open(self, fd: Fd) -> Result<bool, ProcError> {
+        Ok(self.0.fd_dir.read(fd)?.is_some())
+    }
+
+    /// The flags of `fd` as open(2) has them, O_CLOEXEC among them; `None` if it is not open.
+    pub(super) fn flags(self, fd: Fd) -> Result<Option<u32>, ProcError> {
+        Ok(self.0.fd_dir.fdinfo(fd)?.map(|info| info.flags))
+    }
+
+    /// Whether `own`, a descriptor of fdclose, is the same open file as the target's `fd`.
+    pub(super) fn same_file(self, own: BorrowedFd<'_>, fd: Fd) -> Result<bool, Errno> {
+        same_file(self.0.own_pid, own, self.0.table, fd)
+    }
+
+    /// How many descriptors are open, where the kernel tells.
+    pub(super) fn count(self) -> Option<usize> {
+        self.0.fd_dir.count()
     }
 }
 

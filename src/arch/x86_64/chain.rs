@@ -50,8 +50,17 @@ impl Chain<'_> {
     /// The bytes to put at `at`; `None` if the target lacks a gadget or the extended state is none.
     #[must_use]
     pub fn image(&self, gadgets: Gadgets, restored: Restored<'_>, at: RemoteAddr) -> Option<Vec<u8>> {
+        let mut bytes = self.steps(gadgets)?;
+        let behind = at.checked_add(bytes.len() as u64)?;
+        bytes.extend_from_slice(&frame::lifeline(gadgets, restored, behind)?);
+        Some(bytes)
+    }
+
+    /// Its steps alone, to be put right in front of a lifeline that lies there already.
+    #[must_use]
+    pub fn steps(&self, gadgets: Gadgets) -> Option<Vec<u8>> {
         let pop_rdi_ret = gadgets.pop_rdi_ret?;
-        let mut bytes = Vec::with_capacity(chain_len(self.fds.len(), restored.xstate.len()));
+        let mut bytes = Vec::with_capacity(self.fds.len() * 8 * STEP_WORDS);
         let mut step = |first: u64, call: u64| {
             for word in [pop_rdi_ret.0, first, gadgets.pop_rax_ret.0, call, gadgets.syscall_ret.0] {
                 bytes.extend_from_slice(&word.to_le_bytes());
@@ -61,8 +70,6 @@ impl Chain<'_> {
             step(u64::from(fd.as_raw().unsigned_abs()), CLOSE);
         }
         step(u64::from(self.end.tgid.unsigned_abs()), TGKILL);
-        let behind = at.checked_add(bytes.len() as u64)?;
-        bytes.extend_from_slice(&frame::lifeline(gadgets, restored, behind)?);
         Some(bytes)
     }
 
@@ -75,10 +82,16 @@ impl Chain<'_> {
         registers.set_sp(at);
     }
 
-    /// Where the stack pointer is when the chain at `at` is through.
+    /// Where the stack pointer is when the chain at `at` is through: at the lifeline.
     #[must_use]
     pub fn end_sp(&self, at: RemoteAddr) -> Option<RemoteAddr> {
         at.checked_add(STEP.checked_mul(self.fds.len() as u64)?)
+    }
+
+    /// Where a chain belongs whose lifeline lies at `lifeline`.
+    #[must_use]
+    pub fn start_before(&self, lifeline: RemoteAddr) -> Option<RemoteAddr> {
+        lifeline.0.checked_sub(STEP.checked_mul(self.fds.len() as u64)?).map(RemoteAddr)
     }
 }
 
@@ -109,6 +122,8 @@ mod tests {
         assert_eq!(words[15..], [0x200, 15], "the lifeline");
         assert_eq!(chain.end_sp(at), Some(RemoteAddr(0x7000 + 15 * 8)), "right at the lifeline");
         assert!(bytes.len() <= chain_len(3, 832));
+        assert_eq!(chain.steps(gadgets).unwrap(), bytes[..8 * 15]);
+        assert_eq!(chain.start_before(RemoteAddr(0x7000 + 15 * 8)), Some(at));
 
         let mut loaded = regs;
         chain.load(&mut loaded, gadgets, at);
