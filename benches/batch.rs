@@ -3,18 +3,17 @@
 //!
 //!     cargo bench --bench batch
 //!
-//! The victim (`benches/c/batch_victim.c`) is made anew for each run, in a network namespace of the benchmark's own, and
-//! checked afterwards: all that leaked must be closed, and nothing else. The peers take turns round by round. Wall times
+//! The victim (`benches/c/batch_victim.c`) is made anew for each run, in a network namespace of its own, and checked
+//! afterwards: all that leaked must be closed, and nothing else. The peers take turns round by round. Wall times
 //! are from runs in which the victim's threads wait, as an idle server's do, pauses from runs in which one of them
 //! computes and watches the clock. It needs root, a C compiler and `ss`.
 //!
 //! Figures are medians, and only their ratios mean anything on another machine.
 
 use std::env;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
-use nix::sched::{CloneFlags, unshare};
+use anyhow::Result;
 
 mod batch_support;
 
@@ -47,7 +46,6 @@ fn main() -> ExitCode {
 
 fn bench(sizes: &[(usize, usize)]) -> Result<()> {
     let peers = Peers::find(cc::build("batch_victim")?, cc::build("one_stop_per_call")?);
-    enter_namespace()?;
     println!("own loop   the victim closes them itself and takes the time of that alone");
     println!("fdclose    {} --pid PID --state close-wait --yes --json", peers.fdclose.display());
     println!("one stop   a bare C tracer that stops once for each call and checks nothing");
@@ -80,12 +78,4 @@ fn measure(peers: &Peers, sockets: usize, layout: Layout, rounds: usize) -> Resu
         }
     }
     Ok(measured)
-}
-
-/// Goes where no other connections are: those of a busy machine would be listed, too.
-fn enter_namespace() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace (root is needed)")?;
-    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("cannot run ip")?;
-    ensure!(status.success(), "the loopback interface does not come up: {status}");
-    Ok(())
 }

@@ -20,6 +20,8 @@ pub(crate) struct Measured {
     /// Pauses as that thread saw them, and as fdclose told.
     seen_sum: Vec<Duration>,
     seen_largest: Vec<Duration>,
+    /// Without what it waited for a processor.
+    stopped_sum: Vec<Duration>,
     told_sum: Vec<Duration>,
     told_largest: Vec<Duration>,
     one_stop_largest: Vec<Duration>,
@@ -39,6 +41,7 @@ impl Measured {
             fdclose_computing: Vec::new(),
             seen_sum: Vec::new(),
             seen_largest: Vec::new(),
+            stopped_sum: Vec::new(),
             told_sum: Vec::new(),
             told_largest: Vec::new(),
             one_stop_largest: Vec::new(),
@@ -63,6 +66,7 @@ impl Measured {
         self.fdclose_computing.push(computing.wall);
         self.seen_sum.push(computing.gaps.sum);
         self.seen_largest.push(computing.gaps.largest);
+        self.stopped_sum.push(computing.gaps.sum.saturating_sub(computing.gaps.waited));
         self.told_sum.extend(computing.told.map(|(sum, _)| sum));
         self.told_largest.extend(computing.told.map(|(_, largest)| largest));
     }
@@ -96,13 +100,17 @@ pub(crate) fn print(measured: &[Measured]) {
         measured,
         &[
             ("told, sum", |m| &m.told_sum),
+            ("stopped, sum", |m| &m.stopped_sum),
             ("seen, sum", |m| &m.seen_sum),
             ("told, largest", |m| &m.told_largest),
             ("seen, largest", |m| &m.seen_largest),
             ("one stop", |m| &m.one_stop_largest),
         ],
     );
-    println!("told by fdclose, and seen by a thread that computes and loses its CPU also to others");
+    println!(
+        "told by fdclose; seen by a thread that computes and loses its CPU also to others; stopped: seen, less"
+    );
+    println!("what the kernel says that this thread waited for a CPU");
     println!("\nquartiles, ms");
     for m in measured {
         println!(

@@ -12,8 +12,9 @@
  *
  *     prints  ready PID PORT        the target's pid, and the port of its end of the connections
  *     spin                          -> spins     the first thread does, until the next command
- *     take                          -> gaps MAX_NS SUM_NS   the gaps since "spin": the largest, and all that are
- *                                   longer than NOTABLE_NS; and it waits again
+ *     take                          -> gaps MAX_NS SUM_NS WAITED_NS   the gaps since "spin": the largest, and all
+ *                                   that are longer than NOTABLE_NS; how long it waited for a processor in that
+ *                                   time; and it waits again
  *     close                         -> closed NS the target closes all that is leaked in a loop, and times itself
  *     left                          -> left LEAKED KEPT   how many of each kind are open
  *     fds                           -> fds FD FD ...      the leaked ones
@@ -60,7 +61,7 @@ enum operation { TAKE, SPIN, CLOSE, LEFT };
 struct shared {
 	_Atomic uint32_t request, answered;
 	enum operation operation;
-	uint64_t largest_ns, sum_ns, closing_ns;
+	uint64_t largest_ns, sum_ns, waited_ns, closing_ns;
 	int leaked, kept;
 	/* Between target and peer: the port to connect to, and how many connections have been accepted. */
 	_Atomic int port, accepted;
@@ -199,10 +200,22 @@ static void close_leaks(void)
 	shared->closing_ns = now_ns() - since;
 }
 
+/* How long this thread has waited for a processor, in all (the second figure of proc_pid_schedstat(5)). */
+static uint64_t waited_ns(void)
+{
+	unsigned long long ran, waited;
+	FILE *file = fopen("/proc/thread-self/schedstat", "r");
+
+	if (!file || fscanf(file, "%llu %llu", &ran, &waited) != 2)
+		fail("/proc/thread-self/schedstat");
+	fclose(file);
+	return waited;
+}
+
 /* Measures until the next request comes. */
 static void spin(uint32_t done)
 {
-	uint64_t largest = 0, sum = 0, last = now_ns();
+	uint64_t waited = waited_ns(), largest = 0, sum = 0, last = now_ns();
 
 	while (atomic_load_explicit(&shared->request, memory_order_acquire) == done) {
 		uint64_t now = now_ns(), gap = now - last;
@@ -215,6 +228,7 @@ static void spin(uint32_t done)
 	}
 	shared->largest_ns = largest;
 	shared->sum_ns = sum;
+	shared->waited_ns = waited_ns() - waited;
 }
 
 static void target(void)
@@ -319,8 +333,8 @@ int main(int argc, char **argv)
 			printf("spins \n");
 		} else if (strcmp(line, "take\n") == 0) {
 			ask(pid, TAKE);
-			printf("gaps %llu %llu\n", (unsigned long long)shared->largest_ns,
-			       (unsigned long long)shared->sum_ns);
+			printf("gaps %llu %llu %llu\n", (unsigned long long)shared->largest_ns,
+			       (unsigned long long)shared->sum_ns, (unsigned long long)shared->waited_ns);
 		} else if (strcmp(line, "close\n") == 0) {
 			ask(pid, CLOSE);
 			printf("closed %llu\n", (unsigned long long)shared->closing_ns);
