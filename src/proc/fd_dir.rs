@@ -14,11 +14,17 @@ use super::fd_target::FdTarget;
 use super::fdinfo::FdInfo;
 use super::file::{self, ReadError};
 use super::name::Name;
+use super::status::Status;
 use super::sys::{LinkBuf, readlinkat};
 use crate::ids::{Fd, Pid, Tid};
 
+/// Longest `status` accepted: a long list of groups is most of it.
+const STATUS_LIMIT: usize = 1 << 20;
 /// Longest `fdinfo` accepted: an epoll instance writes some 80 bytes for each descriptor it watches.
 const FDINFO_LIMIT: usize = 64 << 20;
+
+/// Of fewer descriptors a list costs nothing that matters.
+const LIST_FEWER: usize = 256;
 
 /// An open `/proc/PID/task/TID/fd`.
 ///
@@ -72,6 +78,28 @@ impl FdDir {
         lseek(&self.dir, 0, Whence::SeekSet)
             .and_then(|_| each_number(self.dir.as_fd(), |fd| Fd::new(fd).into_iter().for_each(&mut each)))
             .map_err(|errno| ProcError::from_errno(errno, self.path("fd")))
+    }
+
+    /// As [`FdDir::each`], but in a full table without asking which are open: with every number there is room for. A list costs
+    /// the kernel nearly as much for each descriptor as reading its link, and can't be made by several threads.
+    ///
+    /// # Errors
+    /// As [`FdDir::list`].
+    pub fn each_candidate(&self, mut each: impl FnMut(Fd)) -> Result<(), ProcError> {
+        match self.room_if_full() {
+            Some(room) => (0..room).filter_map(Fd::new).for_each(&mut each),
+            None => self.each(&mut each)?,
+        }
+        Ok(())
+    }
+
+    /// One more than the largest number there is room for, if half of them are taken.
+    fn room_if_full(&self) -> Option<i32> {
+        let count = self.count().filter(|count| *count >= LIST_FEWER)?;
+        let status = file::open(self.dir.as_fd(), b"../status").ok()?;
+        let status = file::read_whole(status, STATUS_LIMIT).ok()?;
+        let room = Status::parse(&status).ok()?.fd_size?;
+        (usize::try_from(room).ok()? <= 2 * count).then(|| i32::try_from(room).ok())?
     }
 
     /// How many descriptors are open; `None` where the kernel does not tell (it does from Linux 6.2 on:

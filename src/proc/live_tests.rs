@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read, pipe};
+use std::io::{BufRead as _, BufReader, Read, pipe};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -161,6 +161,33 @@ fn as_many_descriptors_are_counted_as_listed() {
     }
     cat.kill().unwrap();
     cat.wait().unwrap();
+}
+
+#[test]
+fn no_descriptor_of_a_full_table_is_left_out() {
+    // Of a process of its own: other tests open and close theirs beside.
+    let many = "ulimit -n 2000; for i in $(seq 10 900); do eval \"exec $i</dev/null\"; done; echo; read line";
+    let mut shell = Command::new("bash");
+    let mut shell =
+        shell.args(["-c", many]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash");
+    let mut answer = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut answer).unwrap();
+    let process = Procfs::host().open(Pid::new(shell.id().cast_signed()).unwrap()).unwrap();
+    let dir = process.fd_dir_of_process().unwrap();
+    let (listed, mut candidates) = (dir.list().unwrap(), Vec::new());
+    assert!(listed.len() > 890, "{}", listed.len());
+    dir.each_candidate(|fd| candidates.push(fd)).unwrap();
+    assert!(listed.iter().all(|fd| candidates.binary_search(fd).is_ok()));
+    if dir.count().is_some() {
+        assert_eq!(candidates.len(), 1024, "nobody asked which are open");
+    }
+    // A table with much room and little in it is asked.
+    let few = own().fd_dir_of_process().unwrap();
+    let mut asked = 0;
+    few.each_candidate(|_| asked += 1).unwrap();
+    assert!(asked < 900, "{asked}");
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
 }
 
 #[test]

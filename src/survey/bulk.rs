@@ -107,7 +107,7 @@ pub(super) fn look(
         let Tables { by_netns, wanted: tcp_wanted, .. } = tables;
         let (mut helpers, mut table, mut netns) = (Vec::new(), None, None);
         let (mut few, mut portion) = (true, Vec::new());
-        dir.each(|fd| {
+        dir.each_candidate(|fd| {
             portion.extend(Some(fd).filter(|fd| wanted(*fd)));
             if portion.len() <= if few { ASK_ONE_BY_ONE } else { PORTION } {
                 return;
