@@ -10,6 +10,7 @@ use crate::method::{
 use crate::net::SocketInfo;
 use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;
+use crate::progress;
 use crate::report::{
     ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text, WaitEnd, WaiterReport,
 };
@@ -61,6 +62,7 @@ pub fn act(
     let mut diags = mem::take(&mut survey.diags);
     let mut targets: Vec<(usize, TargetReport)> = refusals(survey, plan).collect();
     let mut processes = Vec::new();
+    progress::begin(plan.len());
     for (index, share) in plan.processes.iter().enumerate() {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
         let (share, awake) = still_idle::split(survey, &mut diags, share);
@@ -77,7 +79,9 @@ pub fn act(
             sockets: &sockets,
             is_last: thread_ends && index + 1 == plan.processes.len(),
         };
+        progress::begin_part();
         let operation = method::run(method, procfs, &job, conduct);
+        progress::reached(items.len());
         targets.extend(outcomes(survey, &share, method, &operation));
         if operation.stops > 0 || !operation.restored {
             processes.push(process_report(subject.process.pid(), &subject.comm, &operation));

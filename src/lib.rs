@@ -134,6 +134,7 @@ pub mod output;
 pub mod plan;
 pub mod policy;
 pub mod proc;
+pub mod progress;
 pub mod report;
 pub mod select;
 pub mod selectors;

@@ -57,7 +57,8 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
     }
     match &cli.command {
         Command::Act(action) => {
-            let oversight = Oversight { limit: limit(action.conduct.timeout), on_hang: &on_hang };
+            let oversight =
+                Oversight { limit: limit(action.conduct.timeout), on_hang: &on_hang, meanwhile: &|| () };
             cli::close::run(terminal, &procfs, action, cli.verbose > 0, oversight)
         }
         Command::List(list) => cli::list::run(terminal, &procfs, list),
@@ -70,7 +71,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
             Ok(Exit::Success)
         }
         Command::Demo => {
-            let oversight = Oversight { limit: limit(HANGS_AFTER), on_hang: &on_hang };
+            let oversight = Oversight { limit: limit(HANGS_AFTER), on_hang: &on_hang, meanwhile: &|| () };
             cli::demo::run(terminal, &procfs, oversight)
         }
         Command::DemoServer => cli::demo::serve(),

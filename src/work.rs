@@ -25,6 +25,8 @@ pub struct Oversight<'a> {
     pub limit: Duration,
     /// Is meant to end fdclose.
     pub on_hang: &'a dyn Fn(Pid),
+    /// Called now and then, on the first thread.
+    pub meanwhile: &'a dyn Fn(),
 }
 
 /// Does `work` on a thread that is spent on it ([`spend_this_thread`]). Signals to this process are for that thread
@@ -57,6 +59,7 @@ pub fn on_work_thread<T: Send>(
             if let Some(pid) = watch.look() {
                 (oversight.on_hang)(pid);
             }
+            (oversight.meanwhile)();
         }
         io::Result::Ok(worker.join())
     })?;

@@ -12,6 +12,7 @@ use crate::apply::{self, Acts};
 use crate::exit::Exit;
 use crate::ids::Pid;
 use crate::method::{self, Method};
+use crate::output::progress::Bar;
 use crate::output::{Layout, confirm, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
@@ -50,8 +51,11 @@ pub fn run(
     oversight: Oversight<'_>,
 ) -> anyhow::Result<Exit> {
     let Action { method, output, .. } = action;
+    let bar = if output.quiet { None } else { Bar::on_terminal() };
+    let oversight = Oversight { meanwhile: &|| bar.iter().for_each(Bar::show), ..oversight };
     let work = || act(terminal, procfs, action);
     let (stage, held) = work::on_work_thread(oversight, work).context("can't start a thread")?;
+    drop(bar);
     let stage = stage.unwrap_or_else(|panic| resume_unwind(panic))?;
     let (report, named, _held) = match stage {
         Stage::Over(exit) => return Ok(exit),

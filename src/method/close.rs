@@ -28,6 +28,7 @@ use crate::inject::deathpoint::{self, Place};
 use crate::inject::restart;
 use crate::net::Copies;
 use crate::proc::{ProcError, Process, Procfs};
+use crate::progress;
 use crate::trace::refusal::Refusal;
 use crate::trace::{
     Deadline, Roll, SeizedGroup, Stopped, StoppedGroup, on_this_thread, on_tracer_thread, signals,
@@ -249,6 +250,7 @@ fn act_on_all(
         sharers.resume()?;
         let pause = since.elapsed();
         operation.count_pause(pause);
+        progress::reached(next);
         pace.took(next - before, pause);
         drop(rest);
         let breather = Instant::now() + BREATHER;

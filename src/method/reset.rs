@@ -24,6 +24,7 @@ use crate::net::{
     TcpState, Wire, tcp_state,
 };
 use crate::proc::FdTarget;
+use crate::progress;
 use crate::trace::signals;
 use crate::watchdog;
 use crate::worker;
@@ -65,6 +66,7 @@ pub(super) fn reset(job: &Job<'_>, wish: ResetWish, conduct: Conduct) -> Operati
         let copies: Vec<Result<Option<Ours>, ItemOutcome>> =
             items.iter().map(|item| copy(copies.as_ref(), item, wish)).collect();
         let done = in_worker(&part, &copies, wish, conduct);
+        progress::reached(range.end);
         if let Some(outcomes) = operation.outcomes.get_mut(range) {
             outcomes.clone_from_slice(&done.outcomes);
         }

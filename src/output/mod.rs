@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod failures;
 pub mod json;
 pub mod keepalive;
+pub mod progress;
 pub mod result;
 pub mod sanitize;
 pub mod screen;

@@ -23,6 +23,7 @@ use nix::unistd::{Pid, dup2_stdin, dup2_stdout, pipe2, setsid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::progress;
 use crate::trace::signals;
 use crate::watchdog;
 
@@ -63,17 +64,19 @@ pub fn run<P, T: Serialize + DeserializeOwned>(
 ) -> Result<Result<T, Lost>, Errno> {
     let (leash, leash_end) = pipe2(OFlag::O_CLOEXEC)?;
     let (result, result_end) = pipe2(OFlag::O_CLOEXEC)?;
+    let (progress, progress_end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     match watchdog::while_it_rests(sys::fork)? {
         None => {
             // Its own copies would keep the pipes open for ever.
-            drop((leash_end, result));
+            drop((leash_end, result, progress));
+            progress::tell(progress_end);
             let worked = catch_unwind(AssertUnwindSafe(|| be_worker(leash, result_end, prepare, work)));
             // The panic's message is out. What can't be told is told by the status.
             sys::exit(i32::from(!matches!(worked, Ok(Ok(())))))
         }
         Some(worker) => {
-            drop((leash, result_end));
-            Ok(wait_for(worker, leash_end, result))
+            drop((leash, result_end, progress_end));
+            Ok(wait_for(worker, leash_end, result, &File::from(progress)))
         }
     }
 }
@@ -102,7 +105,12 @@ fn be_worker<P, T: Serialize>(
 }
 
 /// Reads what the worker has to tell, to its end. The leash is let go when a signal wants this process to end.
-fn wait_for<T: DeserializeOwned>(worker: Pid, leash: OwnedFd, result: OwnedFd) -> Result<T, Lost> {
+fn wait_for<T: DeserializeOwned>(
+    worker: Pid,
+    leash: OwnedFd,
+    result: OwnedFd,
+    progress: &File,
+) -> Result<T, Lost> {
     let mut leash = Some(leash);
     // Without it, a signal only takes effect when the worker is through.
     let wishes = signals::ending_signals().ok();
@@ -110,9 +118,16 @@ fn wait_for<T: DeserializeOwned>(worker: Pid, leash: OwnedFd, result: OwnedFd) -
     let mut result = File::from(result);
     let read = loop {
         if let (Some(_), Some(wishes)) = (&leash, &wishes) {
-            let mut ready = [&result.as_fd(), &wishes.as_fd()].map(|fd| PollFd::new(*fd, PollFlags::POLLIN));
-            if poll(&mut ready, PollTimeout::NONE).is_ok() && ready[1].any() == Some(true) {
+            let mut ready = [result.as_fd(), wishes.as_fd(), progress.as_fd()]
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let polled = poll(&mut ready, PollTimeout::NONE);
+            progress::hear(progress);
+            let [result, wishes, _] = ready.map(|ready| ready.any() == Some(true));
+            if polled.is_ok() && wishes {
                 leash = None;
+                continue;
+            }
+            if polled.is_ok() && !result {
                 continue;
             }
         }
