@@ -143,6 +143,7 @@ impl<'a> Releasing<'a> {
 
 impl Drop for Releasing<'_> {
     fn drop(&mut self) {
+        self.release.rests.store(false, Ordering::Relaxed);
         self.release.lock().is_over = true;
         self.release.more.notify_all();
         self.release.work_down_to(0);
@@ -161,6 +162,8 @@ impl Drop for Rest<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use nix::errno::Errno;
     use nix::unistd::{pipe, read};
@@ -177,5 +180,26 @@ mod tests {
         });
         drop(writer);
         assert_eq!(read(&reader, &mut [0]), Ok::<_, Errno>(0), "nobody has the other end any more");
+    }
+
+    #[test]
+    fn nothing_is_given_back_in_a_rest() {
+        let (_reader, writer) = pipe().unwrap();
+        let release = Release::default();
+        thread::scope(|scope| {
+            let releasing = release.start(scope);
+            let rest = releasing.rest();
+            releasing.take((0..100).map(|_| writer.try_clone().unwrap()));
+            for _ in 0..10_000 {
+                assert_eq!(release.lock().copies.len(), 100);
+                thread::yield_now();
+            }
+            drop(rest);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !release.lock().copies.is_empty() {
+                assert!(Instant::now() < deadline);
+                thread::yield_now();
+            }
+        });
     }
 }
