@@ -173,6 +173,8 @@ fn target_report(survey: &Survey, index: usize, outcome: Outcome) -> TargetRepor
         waiters: Vec::new(),
         watched_by: found.watched_by.clone(),
         holders: Vec::new(),
+        kept_by: Vec::new(),
+        all_seen: None,
         error: None,
         hint: None,
     }

@@ -60,6 +60,7 @@
 //!
 //! **Looking again.** [`verify::connections`] asks whether the connection is still there, and if so, who on this host
 //! holds it. Only now, as it ends with its last holder, and that may have been in another process of the plan.
+//! Where no descriptor refers to it, `verify/keepers.rs` looks for what else may keep it.
 //!
 //! **Telling it.** The [`report::ActionReport`] is what `--json` prints. [`output`] makes sentences and tables of it
 //! for people, and everything that came from a target passes through [`output::sanitize`]. [`exit::Exit`] is the

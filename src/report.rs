@@ -110,6 +110,39 @@ pub struct HolderReport {
     pub fd: Fd,
 }
 
+/// In which way something may be kept open that no descriptor refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keeping {
+    /// As a file registered with an io_uring(7) instance.
+    IoUringFile,
+    /// By a request of an io_uring instance that waits for it.
+    IoUringRequest,
+    /// As a descriptor on its way, in the queue of a Unix socket (SCM_RIGHTS).
+    InFlight,
+    /// By a thread in a call on a descriptor that was closed meanwhile.
+    Call,
+}
+
+/// Something that keeps a connection open which no descriptor refers to, or may do so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeeperReport {
+    /// How.
+    pub how: Keeping,
+    /// Whether the kernel says that it is this connection; otherwise only that it is some file.
+    pub certain: bool,
+    /// The process.
+    pub pid: Pid,
+    /// Its name.
+    pub comm: Text,
+    /// The io_uring instance or the Unix socket, or the number that the call was made with.
+    pub fd: Fd,
+    /// The thread that is in a call.
+    pub tid: Option<Tid>,
+    /// The call's name.
+    pub call: Option<&'static str>,
+}
+
 /// How a call ended that was waiting on a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -179,6 +212,10 @@ pub struct TargetReport {
     pub watched_by: Vec<Fd>,
     /// Who still has it, as seen afterwards.
     pub holders: Vec<HolderReport>,
+    /// What may keep the connection if nobody has it.
+    pub kept_by: Vec<KeeperReport>,
+    /// Whether every process could be looked into for that; `None` where nobody looked.
+    pub all_seen: Option<bool>,
     /// What went wrong and why, in one line.
     pub error: Option<String>,
     /// What to do about it, in one line.

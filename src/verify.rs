@@ -12,6 +12,10 @@ use crate::proc::{Holder, Procfs};
 use crate::report::{ConnectionFate, HolderReport, TargetReport, Text};
 use crate::survey::{Diags, Subject};
 
+mod keepers;
+
+use keepers::Keepers;
+
 /// Up to how many connections are asked for one by one, at 3 us each. To ask for all takes 0.2 to 0.7 ms even if
 /// there are hardly any (a walk through the kernel's hash table, here one of 262,144 chains), and 1 us for each.
 const MOST_ASKED: usize = 200;
@@ -50,7 +54,16 @@ pub fn connections<'a>(
     } else {
         holders_of(procfs, &remaining.keys().copied().collect())
     };
-    remaining.retain(|inode, _| !unseen.contains(inode) || holders.contains_key(inode));
+    // Of what no descriptor refers to any more, something else is the reason.
+    let unheld: BTreeSet<Inode> =
+        remaining.keys().filter(|inode| !holders.contains_key(inode)).copied().collect();
+    let keepers = if method.lets_go() && !unheld.is_empty() {
+        keepers::look(procfs, &unheld, subject.process.pid())
+    } else {
+        Keepers::default()
+    };
+    let is_kept = |inode: &Inode| holders.contains_key(inode) || keepers.surely_keep(*inode);
+    remaining.retain(|inode, _| !unseen.contains(inode) || is_kept(inode));
     for (_, target) in &mut tcp {
         let Some(inode) = target.inode else { continue };
         let Some(state) = remaining.get(&inode) else {
@@ -60,6 +73,10 @@ pub fn connections<'a>(
         target.state_after = *state;
         target.connection = ConnectionFate::Remains;
         target.holders = holders.remove(&inode).unwrap_or_default();
+        if method.lets_go() && target.holders.is_empty() {
+            target.kept_by = keepers.of(inode);
+            target.all_seen = Some(keepers.complete);
+        }
         target.hint = hint(method, target);
     }
 }
@@ -85,14 +102,26 @@ fn hint(method: Method, target: &TargetReport) -> Option<String> {
             _ => None,
         };
     }
-    Some(if target.holders.is_empty() {
+    if !target.holders.is_empty() {
+        let inode = target.inode.unwrap_or(Inode(0));
+        return Some(format!(
+            "other descriptors refer to it: leave out --pid to take them all (--inode {inode})"
+        ));
+    }
+    let unseen = match target.all_seen {
+        Some(false) => "; not every process could be looked into, and one of them may hold it",
+        _ => "",
+    };
+    let what = if target.kept_by.iter().any(|keeper| keeper.certain) {
+        "it is registered with an io_uring, and ends when it is taken out there or 'ss --kill' ends it"
+    } else if target.kept_by.is_empty() {
         "no process visible from here holds it: a thread may be blocked in a call on it (it ends when that call \
          returns), it may be on its way over a Unix socket (SCM_RIGHTS), or registered with an io_uring"
-            .to_owned()
     } else {
-        let inode = target.inode.unwrap_or(Inode(0));
-        format!("other descriptors refer to it: leave out --pid to take them all (--inode {inode})")
-    })
+        "no process visible from here holds it: what kept_by names may keep it, and it ends with that or when \
+         'ss --kill' ends it"
+    };
+    Some(format!("{what}{unseen}"))
 }
 
 /// The sockets that there still are, and the state of each where it is known.

@@ -12,6 +12,8 @@ use crate::report::{
     ActionReport, ConnectionFate, HolderReport, Outcome, ProcessReport, TargetReport, WaitEnd,
 };
 
+mod keepers;
+
 /// More rows than this are shown only to those who ask for more words.
 const MANY: usize = 40;
 /// More holders of one file than this are only counted.
@@ -53,7 +55,8 @@ fn write_one(report: &ActionReport, layout: &Layout, out: &mut dyn Write) -> io:
             write_connection(target, layout, out)?;
             write_way(target, out)?;
             write_pause(report, "paused", out)?;
-            write_holders(target, false, out)
+            write_holders(target, false, out)?;
+            keepers::write(&report.targets, out)
         }
         _ => Ok(()),
     }
@@ -76,6 +79,7 @@ fn write_many(
     write_sum(report, targets, layout, &mut sentence)?;
     let held = |target: &&TargetReport| target.outcome == Outcome::Done && !target.holders.is_empty();
     targets[..shown].iter().filter(held).try_for_each(|target| write_holders(target, true, &mut sentence))?;
+    keepers::write(targets, &mut sentence)?;
     write_uninsured(report, verbose, &mut sentence)?;
     wrap::write(&String::from_utf8_lossy(&sentence), layout.width, out)
 }

@@ -1,6 +1,7 @@
 //! `/proc/PID/fdinfo/FD`: offset, flags, and what the file's own driver adds (proc_pid_fdinfo(5)).
 
 use super::error::Malformed;
+use super::fd_target::FdTarget;
 use super::text::{decimal, lines, number, split_once, words};
 use crate::ids::{Fd, Inode};
 
@@ -19,6 +20,13 @@ pub struct FdInfo {
     pub eventfd_id: Option<u64>,
     /// Of an io_uring(7) instance: how many files are registered with it (`io_uring_show_fdinfo`, io_uring/fdinfo.c).
     pub user_files: Option<u64>,
+    /// Of an io_uring instance: the sockets among these files. Where the kernel gives only their protocol's name instead
+    /// (seen in the source of 5.10, `d_iname`), none.
+    pub registered: Vec<Inode>,
+    /// Of an io_uring instance: how many of its requests wait for a file to be ready, which keeps that open.
+    pub polling: usize,
+    /// Of a Unix socket: how many descriptors are on their way in its queue (5.6; SCM_RIGHTS in unix(7)).
+    pub scm_fds: Option<u64>,
     /// What an epoll instance watches; empty for any other file.
     pub watched: Vec<Watched>,
 }
@@ -41,10 +49,14 @@ impl FdInfo {
     pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
         let (mut pos, mut flags) = (None, None);
         let (mut mnt_id, mut ino, mut eventfd_id) = (None, None, None);
-        let mut user_files = None;
-        let mut watched = Vec::new();
+        let (mut user_files, mut scm_fds) = (None, None);
+        let (mut registered, mut polling, mut watched) = (Vec::new(), 0, Vec::new());
         for line in lines(text) {
-            let Some((key, value)) = split_once(line, b':') else { continue };
+            let Some((key, value)) = split_once(line, b':') else {
+                // `  op=27, task_works=0`, after `PollList:`.
+                polling += usize::from(user_files.is_some() && line.starts_with(b"  op="));
+                continue;
+            };
             let value = value.trim_ascii();
             match key {
                 // The driver's lines come after the kernel's own and may carry names; the first of a key counts.
@@ -63,6 +75,15 @@ impl FdInfo {
                 b"UserFiles" if user_files.is_none() => {
                     user_files = Some(decimal(value).ok_or(Malformed("UserFiles"))?);
                 }
+                b"scm_fds" if scm_fds.is_none() => {
+                    scm_fds = Some(decimal(value).ok_or(Malformed("scm_fds"))?);
+                }
+                // `    1: socket:[4711]`, after `UserFiles`. The kernel escapes line breaks in paths (`seq_file_path`).
+                place if user_files.is_some() && decimal::<u32>(place.trim_ascii_start()).is_some() => {
+                    if let FdTarget::Socket(inode) = FdTarget::parse(value) {
+                        registered.push(inode);
+                    }
+                }
                 b"tfd" => watched.push(Watched::parse(value).ok_or(Malformed("tfd"))?),
                 _ => {}
             }
@@ -74,6 +95,9 @@ impl FdInfo {
             ino,
             eventfd_id,
             user_files,
+            registered,
+            polling,
+            scm_fds,
             watched,
         })
     }
@@ -128,6 +152,21 @@ mod tests {
         let old = FdInfo::parse(b"pos:\t0\nflags:\t02\ntfd:        5 events:       19 data:      5\n");
         let old = old.unwrap();
         assert_eq!((old.watched, old.mnt_id, old.ino), (vec![watched(5, None)], None, None));
+    }
+
+    #[test]
+    fn what_is_kept_out_of_sight_is_told() {
+        // As Linux 6.18 writes it, abridged.
+        let ring = FdInfo::parse(
+            b"pos:\t0\nflags:\t02000002\nmnt_id:\t17\nino:\t35933638\nSqMask:\t0x3\nSQEs:\t1\n\
+            \x20   0: opcode:RECV, fd:5, flags:0, off:0, addr:0x0, rw_flags:0x0, buf_index:0 user_data:0\n\
+            UserFiles:\t3\n    1: socket:[35933631]\n    2: /srv/a\\040b\nUserBufs:\t0\n\
+            PollList:\n  op=27, task_works=0\n  op=6, task_works=0\nCqOverflowList:\n  user_data=1, res=2, flags=0\n",
+        )
+        .unwrap();
+        assert_eq!((ring.user_files, ring.registered, ring.polling), (Some(3), vec![Inode(35_933_631)], 2));
+        let socket = FdInfo::parse(b"pos:\t0\nflags:\t02\nmnt_id:\t10\nino:\t7\nscm_fds: 12\n").unwrap();
+        assert_eq!((socket.scm_fds, socket.user_files, socket.polling), (Some(12), None, 0));
     }
 
     #[test]

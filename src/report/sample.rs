@@ -31,6 +31,8 @@ pub(crate) fn tcp_target() -> TargetReport {
         waiters: Vec::new(),
         watched_by: Vec::new(),
         holders: Vec::new(),
+        kept_by: Vec::new(),
+        all_seen: None,
         error: None,
         hint: None,
     }

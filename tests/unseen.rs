@@ -1,0 +1,121 @@
+//! A connection that remains without a descriptor: what keeps it is named where the kernel tells, and as possible where it
+//! does not.
+
+mod common;
+
+use common::before::assert_connection_ended;
+use common::evidence;
+use common::{Before, Need, Victim, fdclose, fdclose_as, lacks, outcome, skip, wait_until};
+use serde_json::{Value, json};
+
+/// A victim whose connection something keeps beside its descriptor; `None` where the kernel has no such thing.
+fn victim(how: &str) -> Option<Victim> {
+    let victim = Victim::spawn("unseen", &[how]);
+    if let Some(reason) = victim.ready().get("skipped") {
+        skip(reason);
+        return None;
+    }
+    Some(victim)
+}
+
+/// What is said of the connection after its descriptor was closed, in JSON; what people are told stands in the test below.
+fn closed(victim: &mut Victim) -> Value {
+    let (fd, inode): (i32, u64) = (victim.value("fd"), victim.value("inode"));
+    let before = Before::of(victim.pid());
+    let run =
+        fdclose(&["--pid", &victim.pid_arg(), "--inode", &inode.to_string(), "--force", "--json"]).exits(0);
+    before.assert_lost_only(&[fd]);
+    assert_eq!(victim.ask("check"), "open=false");
+    assert!(evidence::tcp_of(victim.pid(), inode).is_some(), "it is kept: {run:#?}");
+    let target = outcome(&run.json(), fd).clone();
+    assert_eq!((&target["fd_freed"], &target["connection"]), (&json!(true), &json!("remains")));
+    assert_eq!(target["holders"], json!([]), "{target:#}");
+    target
+}
+
+/// What is said of this victim.
+fn kept_by(victim: &Victim, target: &Value) -> Vec<Value> {
+    let (pid, fd): (u32, i32) = (victim.value("kept_by"), victim.value("keeper"));
+    let all = target["kept_by"].as_array().expect("a list").iter();
+    all.filter(|keeper| keeper["pid"] == pid && keeper["fd"] == fd).cloned().collect()
+}
+
+#[test]
+fn a_file_of_an_io_uring_is_known_to_keep_it() {
+    let Some(mut victim) = victim("file") else { return };
+    let inode: u64 = victim.value("inode");
+    let row = evidence::tcp_of(victim.pid(), inode).expect("a row");
+    let target = closed(&mut victim);
+    let keeper = json!({
+        "how": "io-uring-file", "certain": true, "pid": victim.pid(), "comm": "unseen",
+        "fd": victim.value::<i32>("keeper"), "tid": null, "call": null,
+    });
+    assert_eq!(target["kept_by"], json!([keeper]), "nothing else is named where that is known");
+    victim.ask("release");
+    assert_connection_ended(victim.pid(), row);
+}
+
+#[test]
+fn what_can_only_be_supposed_is_not_said_to_be_known() {
+    for (victim_of, how, call) in [
+        ("way", "in-flight", None),
+        ("request", "io-uring-request", None),
+        ("call", "call", Some("recvfrom")),
+    ] {
+        let Some(mut victim) = victim(victim_of) else { continue };
+        let inode: u64 = victim.value("inode");
+        let target = closed(&mut victim);
+        let tid: Option<u32> = victim.ready().contains_key("tid").then(|| victim.value("tid"));
+        let keeper = json!({
+            "how": how, "certain": false, "pid": victim.value::<u32>("kept_by"), "comm": "unseen",
+            "fd": victim.value::<i32>("keeper"), "tid": tid, "call": call,
+        });
+        assert_eq!(kept_by(&victim, &target), [keeper], "{target:#}");
+        let hint = target["hint"].as_str().expect("a hint");
+        assert!(hint.contains("may keep it"), "{hint}");
+        victim.ask("release");
+        wait_until("the socket's end", || evidence::tcp_of(victim.pid(), inode).is_none());
+    }
+}
+
+#[test]
+fn people_are_told_in_a_line() {
+    for (victim_of, word) in [
+        ("file", "kept by unseen (PID), registered with its io_uring (fd KEEPER)"),
+        ("way", "unseen (PID), to whom descriptors are on their way over its Unix socket (fd KEEPER)"),
+        ("request", "unseen (PID) by a request of its io_uring (fd KEEPER)"),
+        ("call", "whose thread TID is in recvfrom on a closed descriptor (fd KEEPER)"),
+    ] {
+        let Some(victim) = victim(victim_of) else { continue };
+        let inode: u64 = victim.value("inode");
+        let args = ["--pid", &victim.pid_arg(), "--inode", &inode.to_string(), "--force"];
+        let shown = fdclose(&args).exits(0).stdout;
+        let tid = victim.ready().get("tid").cloned().unwrap_or_default();
+        let word = word
+            .replace("PID", &victim.value::<u32>("kept_by").to_string())
+            .replace("KEEPER", &victim.value::<i32>("keeper").to_string())
+            .replace("TID", &tid);
+        // Lines are as long as they are without a terminal.
+        assert!(shown.contains("connection remains") && shown.contains(&word), "{word}: {shown}");
+        assert_eq!(shown.contains("may be kept by"), victim_of != "file", "{shown}");
+    }
+}
+
+#[test]
+fn who_may_not_look_into_everything_says_so() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let victim = Victim::spawn_as(common::NOBODY, "unseen", &["way"]);
+    let (fd, inode): (i32, u64) = (victim.value("fd"), victim.value("inode"));
+    let args = ["--pid", &victim.pid_arg(), "--inode", &inode.to_string()];
+    let run = fdclose_as(common::NOBODY, &[&args[..], &["--json"]].concat()).exits(0);
+    let target = outcome(&run.json(), fd).clone();
+    assert_eq!((&target["connection"], &target["all_seen"]), (&json!("remains"), &json!(false)));
+    assert_eq!(kept_by(&victim, &target).len(), 1, "its own are seen: {target:#}");
+
+    let victim = Victim::spawn_as(common::NOBODY, "unseen", &["way"]);
+    let inode: u64 = victim.value("inode");
+    let shown = fdclose_as(common::NOBODY, &["--pid", &victim.pid_arg(), "--inode", &inode.to_string()]);
+    assert!(shown.stdout.contains("not every process could be looked into"), "{shown:#?}");
+}
