@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::Pid;
+use crate::ids::{Fd, Pid};
 use crate::method::{Method, ResetWish, Unfit};
 use crate::net::TcpState;
 use crate::survey::{Match, Survey};
@@ -16,6 +16,8 @@ pub enum Protection {
     StandardStream,
     /// It accepts connections: closing it ends the service.
     Listening,
+    /// It is registered with this io_uring(7) instance of its process, where it lives on.
+    Registered(Fd),
     /// The process is pid 1.
     Init,
     /// The process started fdclose, or started what started it.
@@ -40,6 +42,9 @@ impl Protection {
             Self::Myself => "name another process",
             Self::OneNumber => "name one by its --inode, or leave out --seq",
             Self::Unfit(..) => "use --method close",
+            Self::Registered(_) => {
+                "--method shutdown ends it there, too; give --force if you mean the descriptor alone"
+            }
             _ => "give --force if you mean it",
         }
     }
@@ -65,6 +70,11 @@ impl fmt::Display for Protection {
             Self::Listening => {
                 f.write_str("it is a listening socket: closing it ends the service, not a connection")
             }
+            Self::Registered(ring) => write!(
+                f,
+                "it is registered with the io_uring at fd {ring} of its process: the connection lives on there, and may be \
+                 in use, when the descriptor is gone"
+            ),
             Self::Init => {
                 f.write_str("pid 1 is the system's init: if it fails, the machine or container goes down")
             }
@@ -159,6 +169,8 @@ fn protection(found: &Match, pid: Pid, method: Method, own: &OwnFacts) -> Option
         Some(Protection::StandardStream)
     } else if listens {
         Some(Protection::Listening)
+    } else if let (Method::Close | Method::Replace, Some(ring)) = (method, found.registered_with.first()) {
+        Some(Protection::Registered(*ring))
     } else {
         None
     }

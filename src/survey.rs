@@ -24,6 +24,7 @@ pub use tables::Diags;
 
 use namespaces::Chosen;
 use tables::Tables;
+use watched::{Instances, Others};
 
 pub use everyone::with_all_holders;
 
@@ -55,12 +56,24 @@ pub struct Match {
     pub socket: Option<SocketInfo>,
     /// Its network namespace, where sockets were looked for by that: not always the one its process is in.
     pub netns: Option<u64>,
-    /// The epoll instances of its process that watch it, as far as is known: not where descriptors were selected by
-    /// number, as the others are not looked at then.
+    /// The epoll instances of its process that watch it, as far as is known: where descriptors were selected by number,
+    /// not all of the others are looked at.
     pub watched_by: Vec<Fd>,
+    /// The io_uring instances of its process that have it registered, as far as is known.
+    pub registered_with: Vec<Fd>,
 }
 
 impl Match {
+    fn new(
+        subject: usize,
+        fd: Fd,
+        identity: FdIdentity,
+        socket: Option<SocketInfo>,
+        netns: Option<u64>,
+    ) -> Self {
+        Self { subject, fd, identity, socket, netns, watched_by: Vec::new(), registered_with: Vec::new() }
+    }
+
     /// What it refers to, in words: a path, `socket:[N]`, `anon_inode:[eventfd]`. Unsanitised.
     #[must_use]
     pub fn name(&self) -> Vec<u8> {
@@ -174,8 +187,7 @@ pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<
 struct Found {
     subject: Subject,
     matches: Vec<(Fd, FdIdentity, Verdict)>,
-    /// The epoll instances that were come by.
-    epolls: Vec<Fd>,
+    instances: Instances,
 }
 
 fn look_into(
@@ -190,10 +202,10 @@ fn look_into(
         return Ok(None);
     }
     let dir = process.fd_dir_of_process()?;
-    let wanted = |fd| select::by_number(selectors, fd);
-    let epolls = Mutex::new(Vec::new());
+    let (instances, others) = (Mutex::new(Instances::default()), Others::default());
+    let wanted = |fd| others.leave_out_unless(select::by_number(selectors, fd), fd);
     let mut matches =
-        bulk::look(&process, &dir, wanted, |fd| identify(&dir, selectors, detail, fd, &epolls), tables)?;
+        bulk::look(&process, &dir, wanted, |fd| identify(&dir, selectors, detail, fd, &instances), tables)?;
     if matches.is_empty() {
         return Ok(None);
     }
@@ -205,9 +217,10 @@ fn look_into(
     // Only a listing shows it.
     let uid = if detail == Detail::All { process.uid().ok() } else { None };
     let netns = process.namespace_of(dir.tid(), "net").ok();
-    let mut epolls = epolls.into_inner().unwrap_or_else(PoisonError::into_inner);
-    epolls.sort_unstable();
-    Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches, epolls }))
+    let mut instances = instances.into_inner().unwrap_or_else(PoisonError::into_inner);
+    instances.look_among(&others, &dir);
+    instances.sort();
+    Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches, instances }))
 }
 
 /// What one descriptor is, if it is selected or may be.
@@ -216,13 +229,14 @@ fn identify(
     selectors: &Selectors,
     detail: Detail,
     fd: Fd,
-    epolls: &Mutex<Vec<Fd>>,
+    instances: &Mutex<Instances>,
 ) -> Result<Option<(Fd, FdIdentity, Verdict)>, ProcError> {
     watchdog::beat();
     // The descriptor may be closed since it was listed.
     let Some(target) = dir.read(fd)? else { return Ok(None) };
-    if target.kind() == Kind::Epoll {
-        epolls.lock().unwrap_or_else(PoisonError::into_inner).push(fd);
+    let kind = target.kind();
+    if Instances::are(kind) {
+        instances.lock().unwrap_or_else(PoisonError::into_inner).note(fd, kind);
     }
     let verdict = select::by_descriptor(selectors, fd, &target);
     if verdict == Verdict::No {
@@ -240,7 +254,7 @@ impl Survey {
         if let Some(chosen) = &mut tables.chosen {
             return self.add_of_namespaces(found, selectors, chosen);
         }
-        let Found { subject, matches, epolls } = found;
+        let Found { subject, matches, instances } = found;
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
         let mut known = match detail {
@@ -270,30 +284,23 @@ impl Survey {
             };
             if is_selected {
                 let socket = socket.cloned();
-                self.matches.push(Match {
-                    subject: index,
-                    fd,
-                    identity,
-                    socket,
-                    netns: None,
-                    watched_by: Vec::new(),
-                });
+                self.matches.push(Match::new(index, fd, identity, socket, None));
             }
         }
-        self.add_subject(subject, &epolls, before);
+        self.add_subject(subject, &instances, before);
     }
 
     /// Adds the process whose matches those from `before` on are, if there are any.
-    fn add_subject(&mut self, subject: Subject, epolls: &[Fd], before: usize) {
+    fn add_subject(&mut self, subject: Subject, instances: &Instances, before: usize) {
         let Some(own @ [_, ..]) = self.matches.get_mut(before..) else { return };
-        watched::mark(&subject, epolls, own);
+        watched::mark(&subject, instances, own);
         self.subjects.push(subject);
     }
 
     /// As [`Self::add`], of sockets in chosen namespaces alone. One that is in another namespace than its process goes
     /// without its cookie: whoever looks for it by that would do so in the wrong place, and believe it gone.
     fn add_of_namespaces(&mut self, found: Found, selectors: &Selectors, chosen: &mut Chosen) {
-        let Found { subject, matches, epolls } = found;
+        let Found { subject, matches, instances } = found;
         let (index, before) = (self.subjects.len(), self.matches.len());
         let only_tcp = bulk::only_tcp(selectors);
         for (fd, identity, _) in matches {
@@ -305,17 +312,10 @@ impl Survey {
             if self.chooses(selectors, Some(socket)) {
                 let cookie = socket.cookie.filter(|_| subject.netns == Some(number));
                 let socket = Some(SocketInfo { cookie, ..socket.clone() });
-                self.matches.push(Match {
-                    subject: index,
-                    fd,
-                    identity,
-                    socket,
-                    netns: Some(number),
-                    watched_by: Vec::new(),
-                });
+                self.matches.push(Match::new(index, fd, identity, socket, Some(number)));
             }
         }
-        self.add_subject(subject, &epolls, before);
+        self.add_subject(subject, &instances, before);
     }
 
     /// Whether a socket is selected by what is known of it; one of which not enough is known is counted.

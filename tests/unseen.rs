@@ -56,6 +56,28 @@ fn a_file_of_an_io_uring_is_known_to_keep_it() {
 }
 
 #[test]
+fn what_is_registered_is_closed_only_by_force() {
+    let Some(mut victim) = victim("file") else { return };
+    let (fd, inode): (i32, u64) = (victim.value("fd"), victim.value("inode"));
+    let before = Before::of(victim.pid());
+    let (pid, inode_arg, fd_arg) = (victim.pid_arg(), inode.to_string(), fd.to_string());
+    for selected in [["--inode", &inode_arg], ["--fd", &fd_arg]] {
+        for method in ["close", "replace"] {
+            let args = [&["--pid", &pid, "--method", method][..], &selected].concat();
+            let run = fdclose(&args).exits(2);
+            let word = format!("registered with the io_uring at fd {}", victim.value::<i32>("keeper"));
+            run.one_error().says(&[&word]).says(&["--method shutdown"]);
+        }
+    }
+    before.assert_untouched();
+    let ended = ["--pid", &pid, "--fd", &fd_arg, "--method", "shutdown", "--json"];
+    let target = outcome(&fdclose(&ended).exits(0).json(), fd).clone();
+    assert_eq!(target["connection"], "ended", "{target:#}");
+    before.assert_untouched();
+    assert_eq!(victim.ask("check"), "open=true");
+}
+
+#[test]
 fn what_can_only_be_supposed_is_not_said_to_be_known() {
     for (victim_of, how, call) in [
         ("way", "in-flight", None),

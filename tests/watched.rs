@@ -74,6 +74,8 @@ fn a_close_is_warned_of_and_done() {
     let warning = format!("still watches fd {}", fds[0]);
     let run = fdclose(&["--pid", &pid, "--inode", &inode, "-n"]).exits(0);
     run.says(&[&warning]).says(&["--method shutdown"]);
+    // By number alone: the others are looked at for instances.
+    fdclose(&["--pid", &pid, "--fd", &fds[0].to_string(), "-n"]).exits(0).says(&[&warning]);
     let quiet = fdclose(&["--pid", &pid, "--inode", &inode, "-n", "-q"]).exits(0);
     assert!(quiet.stderr.is_empty(), "{quiet:#?}");
     let run = fdclose(&["--pid", &pid, "--inode", &inode, "--json"]).exits(0);

@@ -193,7 +193,8 @@ struct RawConduct {
     all_holders: bool,
     /// Act even on what is refused as risky
     ///
-    /// That is: descriptors 0 to 2, listening sockets, pid 1, and the processes fdclose was started from.
+    /// That is: descriptors 0 to 2, listening sockets, what is registered with an io_uring, pid 1, and the processes
+    /// fdclose was started from.
     #[arg(long)]
     force: bool,
     /// How: close, replace, shutdown, destroy, reset or kill
