@@ -8,6 +8,7 @@ use crate::proc::{ProcError, Procfs};
 use crate::report::{DoctorReport, Text};
 
 mod advice;
+mod explain;
 mod host;
 mod patient;
 mod probes;
@@ -15,6 +16,7 @@ mod runtime;
 mod subject;
 mod sys;
 
+pub use explain::explain;
 pub use subject::{COMMAND as SUBJECT_COMMAND, be_subject};
 
 /// Examines the host, and the process `pid` if one is named.
@@ -22,9 +24,10 @@ pub use subject::{COMMAND as SUBJECT_COMMAND, be_subject};
 /// # Errors
 /// The process is not there, or not to be looked into.
 pub fn examine(procfs: &Procfs, pid: Option<Pid>) -> Result<DoctorReport, ProcError> {
-    let target = pid.map(|pid| patient::look_at(procfs, pid)).transpose()?;
+    let look_at = |pid| patient::look_at(procfs, &procfs.open(pid)?);
+    let target = pid.map(look_at).transpose()?;
     let kernel = procfs.text("sys/kernel/osrelease").unwrap_or_default();
     let checks = host::checks(procfs);
-    let advice = advice::advice(&checks, target.as_ref());
+    let advice = advice::advice(&checks, target.as_ref(), None);
     Ok(DoctorReport::new(Text::from(kernel.trim_ascii()), checks, target, advice))
 }

@@ -47,6 +47,14 @@ kinds! {
     Anon = "anon", "Any other file without a path.";
 }
 
+impl Kind {
+    /// Whether it is a socket of any family.
+    #[must_use]
+    pub const fn is_socket(self) -> bool {
+        matches!(self, Self::Tcp | Self::Udp | Self::Unix | Self::Socket)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -298,6 +298,8 @@ pub struct ActionReport {
     pub processes: Vec<ProcessReport>,
     /// The counts.
     pub summary: Summary,
+    /// Why it is done so; `None` unless that was asked for.
+    pub explanation: Option<Explanation>,
 }
 
 impl ActionReport {
@@ -310,11 +312,13 @@ impl ActionReport {
         processes: Vec<ProcessReport>,
     ) -> Self {
         let summary = Summary::of(targets.iter().map(|target| target.outcome));
-        Self { schema: SCHEMA, command: "close", dry_run, method, targets, processes, summary }
+        let (schema, command, explanation) = (SCHEMA, "close", None);
+        Self { schema, command, dry_run, method, targets, processes, summary, explanation }
     }
 }
 
 mod doctor;
+mod explain;
 mod keepalive;
 mod list;
 #[cfg(any(test, fuzzing))]
@@ -323,6 +327,7 @@ pub(crate) mod sample;
 mod watch;
 
 pub use doctor::{Advice, Check, DoctorReport, PatientReport, RingReport};
+pub use explain::{CallReport, ExplainedFd, ExplainedProcess, Explanation};
 pub use keepalive::{KeepaliveReport, KeepaliveTarget};
 pub use list::{FdReport, ListReport, ProcessUse, TcpMemoryReport};
 pub use watch::WatchLine;

@@ -1,112 +1,34 @@
 //! What is there: the descriptors that a selection matches, and what the socket tables say of them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::ids::{Fd, Inode, Pid, Tid};
+use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
-use crate::net::{Copies, SocketInfo, TcpState};
+use crate::net::{Copies, SocketInfo};
 use crate::proc::{FdDir, FdIdentity, FdTarget, ProcError, Process, Procfs};
 use crate::select::{self, Choice, SocketFacts, Verdict};
 use crate::selectors::Selectors;
 use crate::watchdog;
 
 mod bulk;
+mod calls;
 mod everyone;
+mod matches;
 mod namespaces;
 mod tables;
 mod watched;
 
+pub use calls::{CallOn, calls_of};
+pub use everyone::with_all_holders;
+pub use matches::{Match, Subject};
 pub use namespaces::NetnsError;
 pub use tables::Diags;
 
 use namespaces::Chosen;
 use tables::Tables;
 use watched::{Instances, Others};
-
-pub use everyone::with_all_holders;
-
-/// A process with matches.
-#[derive(Debug)]
-pub struct Subject {
-    /// The process.
-    pub process: Process,
-    /// Its name, unsanitised; empty if it could not be read.
-    pub comm: Vec<u8>,
-    /// Its effective user.
-    pub uid: Option<u32>,
-    /// Its network namespace.
-    pub netns: Option<u64>,
-    /// The thread whose descriptors were looked at: the first that lives.
-    pub table: Tid,
-}
-
-/// A descriptor that matches.
-#[derive(Debug, Clone)]
-pub struct Match {
-    /// Its process, as an index into [`Survey::subjects`].
-    pub subject: usize,
-    /// The descriptor.
-    pub fd: Fd,
-    /// What it refers to.
-    pub identity: FdIdentity,
-    /// What the socket tables say, if it is a socket they know.
-    pub socket: Option<SocketInfo>,
-    /// Its network namespace, where sockets were looked for by that: not always the one its process is in.
-    pub netns: Option<u64>,
-    /// The epoll instances of its process that watch it, as far as is known: where descriptors were selected by number,
-    /// not all of the others are looked at.
-    pub watched_by: Vec<Fd>,
-    /// The io_uring instances of its process that have it registered, as far as is known.
-    pub registered_with: Vec<Fd>,
-}
-
-impl Match {
-    fn new(
-        subject: usize,
-        fd: Fd,
-        identity: FdIdentity,
-        socket: Option<SocketInfo>,
-        netns: Option<u64>,
-    ) -> Self {
-        Self { subject, fd, identity, socket, netns, watched_by: Vec::new(), registered_with: Vec::new() }
-    }
-
-    /// What it refers to, in words: a path, `socket:[N]`, `anon_inode:[eventfd]`. Unsanitised.
-    #[must_use]
-    pub fn name(&self) -> Vec<u8> {
-        match &self.identity.target {
-            FdTarget::Path { path, .. } => path.clone(),
-            target => target.link().unwrap_or_else(|| b"(a path too long to tell)".to_vec()),
-        }
-    }
-
-    /// The state of a TCP socket.
-    #[must_use]
-    pub fn tcp_state(&self) -> Option<TcpState> {
-        facts(self.socket.as_ref()).state
-    }
-
-    /// This end of an internet socket.
-    #[must_use]
-    pub fn local(&self) -> Option<SocketAddr> {
-        facts(self.socket.as_ref()).local
-    }
-
-    /// The other end of an internet socket, if connected.
-    #[must_use]
-    pub fn peer(&self) -> Option<SocketAddr> {
-        facts(self.socket.as_ref()).peer
-    }
-
-    /// What sort of thing it is: of sockets, as the tables know it.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.socket.as_ref().map_or_else(|| self.identity.target.kind(), |socket| socket.kind)
-    }
-}
 
 /// How much must be known of sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ mod common;
 
 use common::before::assert_connection_ended;
 use common::evidence;
-use common::{Before, Need, Victim, fdclose, fdclose_as, lacks, outcome, skip, wait_until};
+use common::{Before, Need, Victim, alone, fdclose, fdclose_as, lacks, outcome, skip, wait_until};
 use serde_json::{Value, json};
 
 /// A victim whose connection something keeps beside its descriptor; `None` where the kernel has no such thing.
@@ -121,6 +121,15 @@ fn people_are_told_in_a_line() {
         assert!(shown.contains("connection remains") && shown.contains(&word), "{word}: {shown}");
         assert_eq!(shown.contains("may be kept by"), victim_of != "file", "{shown}");
     }
+}
+
+#[test]
+fn who_may_look_into_everything_has_seen_all() {
+    alone(|| {
+        let Some(mut victim) = victim("way") else { return };
+        let target = closed(&mut victim);
+        assert_eq!((kept_by(&victim, &target).len(), &target["all_seen"]), (1, &json!(true)), "{target:#}");
+    });
 }
 
 #[test]

@@ -191,6 +191,12 @@ struct RawConduct {
     /// A connection ends with its last holder. Other descriptors of the same process are closed as well.
     #[arg(long, hide_short_help = true)]
     all_holders: bool,
+    /// Show first what was found, and what would be the right method
+    ///
+    /// For each descriptor who else holds it, who watches it and who waits in a call on it, and for each process
+    /// what doctor --pid says. To act on nothing, with --dry-run.
+    #[arg(long, hide_short_help = true)]
+    explain: bool,
     /// Act even on what is refused as risky
     ///
     /// That is: descriptors 0 to 2, listening sockets, what is registered with an io_uring, pid 1, and the processes
@@ -359,6 +365,7 @@ impl From<RawConduct> for Conduct {
             dry_run: raw.dry_run,
             yes: raw.yes,
             all_holders: raw.all_holders,
+            explain: raw.explain,
             force: raw.force,
             max_pause: raw.max_pause,
             timeout: raw.timeout,

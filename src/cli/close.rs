@@ -9,14 +9,15 @@ use super::Action;
 use super::look::{look, report_nothing, report_unreadable, report_watched};
 use super::terminal::Terminal;
 use crate::apply::{self, Acts};
+use crate::doctor;
 use crate::exit::Exit;
 use crate::ids::Pid;
 use crate::method::{self, Method};
 use crate::output::progress::Bar;
-use crate::output::{Layout, confirm, failures, json, result, table};
+use crate::output::{Layout, confirm, explain, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
-use crate::report::ActionReport;
+use crate::report::{ActionReport, Explanation};
 use crate::selectors::Selectors;
 use crate::survey::{self, Detail, Survey};
 use crate::trace::signals::Held;
@@ -29,7 +30,15 @@ enum Stage {
     /// Nothing is to be done, or only to be shown.
     Preview(ActionReport, Named),
     /// It is done, and is to be looked at.
-    Done(Survey, Plan, Acts, Named),
+    Done(Done, Named),
+}
+
+/// What was done, and why.
+struct Done {
+    survey: Survey,
+    plan: Plan,
+    acts: Acts,
+    explanation: Option<Explanation>,
 }
 
 /// Whether every process that was named could be looked into. One that could not is a part of the task that was not done.
@@ -53,7 +62,7 @@ pub fn run(
     let Action { method, output, .. } = action;
     let bar = if output.quiet { None } else { Bar::on_terminal() };
     let oversight = Oversight { meanwhile: &|| bar.iter().for_each(Bar::show), ..oversight };
-    let work = || act(terminal, procfs, action);
+    let work = || act(terminal, procfs, action, verbose);
     let (stage, held) = work::on_work_thread(oversight, work).context("can't start a thread")?;
     drop(bar);
     let stage = stage.unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -64,9 +73,10 @@ pub fn run(
             (report, named, None)
         }
         // Until the report is out: what ends fdclose then is the signal itself.
-        Stage::Done(mut survey, plan, acts, named) => {
+        Stage::Done(done, named) => {
+            let Done { mut survey, plan, acts, explanation } = done;
             let report = apply::finish(procfs, &mut survey, &plan, *method, acts);
-            (report, named, Some(held))
+            (ActionReport { explanation, ..report }, named, Some(held))
         }
     };
     terminal.result(|layout, out| match (output.json, output.quiet) {
@@ -81,7 +91,7 @@ pub fn run(
     Ok(if exit == Exit::Success && named == Named::Unseen { Exit::Failed } else { exit })
 }
 
-fn act(terminal: &Terminal, procfs: &Procfs, action: &Action) -> anyhow::Result<Stage> {
+fn act(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Stage> {
     let Action { selectors, method, conduct, output } = action;
     let method = *method;
     let Some(mut survey) = look(terminal, procfs, selectors, Detail::Ends)? else {
@@ -109,9 +119,10 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action) -> anyhow::Result<
     if !output.quiet && method == Method::Close {
         report_watched(terminal, &survey, &plan)?;
     }
+    let explanation = explained(terminal, procfs, &survey, &plan, action, verbose)?;
     if conduct.dry_run || plan.is_empty() {
         let preview = apply::preview(&survey, &plan, method, conduct.dry_run);
-        return Ok(Stage::Preview(preview, named));
+        return Ok(Stage::Preview(ActionReport { explanation, ..preview }, named));
     }
     let exact = selectors.is_exact() && !conduct.all_holders && !method.always_asks();
     let agreed = conduct.yes || exact || agree(terminal, &survey, &plan, method)?;
@@ -121,7 +132,31 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action) -> anyhow::Result<
     Held::hold().context("can't hold signals back")?.to_the_end();
     let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
     let acts = apply::act(procfs, &mut survey, &plan, method, limits, true);
-    Ok(Stage::Done(survey, plan, acts, named))
+    Ok(Stage::Done(Done { survey, plan, acts, explanation }, named))
+}
+
+/// The reasoning, if it is asked for; people are told at once, before anything is done.
+fn explained(
+    terminal: &Terminal,
+    procfs: &Procfs,
+    survey: &Survey,
+    plan: &Plan,
+    action: &Action,
+    verbose: bool,
+) -> anyhow::Result<Option<Explanation>> {
+    let Action { method, conduct, output, .. } = action;
+    if !conduct.explain || (output.quiet && !output.json) {
+        return Ok(None);
+    }
+    let explanation = doctor::explain(procfs, survey, plan);
+    if !output.json {
+        let preview = apply::preview(survey, plan, *method, true);
+        terminal.result(|layout, out| {
+            explain::write(&explanation, &preview, verbose, layout, out)?;
+            writeln!(out)
+        })?;
+    }
+    Ok(Some(explanation))
 }
 
 /// What the plan must know of this process. A parent outside of this pid namespace is not seen, and can't be named

@@ -53,6 +53,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, oversight: Oversight<'_>) -> an
         dry_run: false,
         yes: true,
         all_holders: false,
+        explain: false,
         force: false,
         max_pause: Duration::from_millis(10),
         timeout: Duration::from_secs(5),

@@ -147,6 +147,8 @@ pub struct Conduct {
     pub yes: bool,
     /// Also every other descriptor of the same sockets, in any process.
     pub all_holders: bool,
+    /// Say why it is done so.
+    pub explain: bool,
     /// Also where it is known to be risky.
     pub force: bool,
     /// The longest single pause of a target.

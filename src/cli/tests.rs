@@ -65,6 +65,7 @@ fn conduct_and_its_defaults() {
         dry_run: false,
         yes: false,
         all_holders: false,
+        explain: false,
         force: false,
         max_pause: Duration::from_millis(10),
         timeout: Duration::from_secs(5),

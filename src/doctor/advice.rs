@@ -3,8 +3,18 @@
 use super::host::UNCONFINED;
 use crate::report::{Advice, Check, PatientReport};
 
-/// What follows from what works here, for the process that was named if one was.
-pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>) -> Advice {
+/// How descriptors that are selected are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Use {
+    /// An epoll instance watches one of them.
+    pub(super) watched: bool,
+    /// One of them is registered with an io_uring.
+    pub(super) registered: bool,
+}
+
+/// What follows from what works here, for the process that was named if one was, and for some descriptors of it if it is
+/// known how they are used.
+pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>, of: Option<Use>) -> Advice {
     let works = |name: &str| checks.iter().any(|check| check.name == name && check.ok);
     let use_it = |method, why: String| Advice { method: Some(method), why };
     // What ends a connection without any right over the process.
@@ -42,17 +52,27 @@ pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>) -> Advice
     if matches!(target.architecture, Some("x32" | "aarch64" | "arm")) {
         return otherwise("its program is made for another machine than fdclose can work on".to_owned());
     }
-    let registered = target.io_urings.iter().any(|ring| ring.registered_files.is_none_or(|files| files > 0));
-    if registered && works("pidfd_getfd") {
-        let why = "it has files registered with an io_uring, where a connection lives on when its descriptor is closed";
+    let can_shut_down = works("pidfd_getfd");
+    let has_files = target.io_urings.iter().any(|ring| ring.registered_files.is_none_or(|files| files > 0));
+    if of.map_or(has_files, |of| of.registered) && can_shut_down {
+        let why = if of.is_some() {
+            "one of these is registered with an io_uring, where it lives on when its descriptor is closed"
+        } else {
+            "it has files registered with an io_uring, where a connection lives on when its descriptor is closed"
+        };
         return use_it("shutdown", why.to_owned());
     }
-    if target.epoll_instances > 0 && works("pidfd_getfd") {
+    if of.map_or(target.epoll_instances > 0, |of| of.watched) && can_shut_down {
         let why = "it has an event loop, which is told of the end and closes by itself; close only what 'fdclose list' \
                    does not count as watched by epoll";
         return use_it("shutdown", why.to_owned());
     }
-    use_it("close", "it works here, only it frees the descriptor, and no event loop was found".to_owned())
+    let why = match of {
+        None => "it works here, only it frees the descriptor, and no event loop was found",
+        Some(Use { watched: true, .. }) => "it works here, and a shutdown does not",
+        Some(_) => "it works here, only it frees the descriptor, and no event loop is known to watch it",
+    };
+    use_it("close", why.to_owned())
 }
 
 #[cfg(test)]
@@ -118,8 +138,20 @@ mod tests {
             (&[], Some(PatientReport { io_urings: ring(Some(0)), ..plain() }), Some("close")),
             (&[], Some(PatientReport { architecture: Some("x32"), ..plain() }), Some("destroy")),
         ] {
-            let advice = advice(&checks(broken), target.as_ref());
+            let advice = advice(&checks(broken), target.as_ref(), None);
             assert_eq!(advice.method, method, "{broken:?} {target:?}: {}", advice.why);
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_descriptors_counts_more() {
+        let ring = vec![RingReport { fd: Fd::new(7).unwrap(), registered_files: Some(3) }];
+        let busy = PatientReport { epoll_instances: 1, io_urings: ring, ..plain() };
+        for (watched, registered, method) in
+            [(false, false, "close"), (true, false, "shutdown"), (false, true, "shutdown")]
+        {
+            let advice = advice(&checks(&[]), Some(&busy), Some(Use { watched, registered }));
+            assert_eq!(advice.method, Some(method), "{}", advice.why);
         }
     }
 }

@@ -15,18 +15,17 @@ const BEGIN: usize = 4096;
 const NAMESPACES: [&str; 4] = ["net", "pid", "user", "mnt"];
 
 /// Looks at it.
-pub(super) fn look_at(procfs: &Procfs, pid: Pid) -> Result<PatientReport, ProcError> {
-    let process = procfs.open(pid)?;
+pub(super) fn look_at(procfs: &Procfs, process: &Process) -> Result<PatientReport, ProcError> {
     let status = process.status()?;
-    let (refusal, hint) = refusal(procfs, &process, &status);
+    let (refusal, hint) = refusal(procfs, process, &status);
     // What may not be read is not told.
     let maps = process.maps().unwrap_or_default();
     let exe = process.exe().ok().flatten().unwrap_or_default();
-    let begin = begin(&process, &maps, &exe);
+    let begin = begin(process, &maps, &exe);
     let runtime = runtime::of(&exe, &maps, &begin);
-    let (epoll_instances, io_urings) = descriptors(&process).unwrap_or_default();
+    let (epoll_instances, io_urings) = descriptors(process).unwrap_or_default();
     Ok(PatientReport {
-        pid,
+        pid: process.pid(),
         comm: Text::from(status.name.clone()),
         uid: status.uid.effective,
         architecture: runtime::architecture(&begin),
@@ -38,7 +37,7 @@ pub(super) fn look_at(procfs: &Procfs, pid: Pid) -> Result<PatientReport, ProcEr
             Seccomp::Dead => "dead",
         }),
         tracer: status.tracer_pid,
-        other_namespaces: other_namespaces(procfs, &process),
+        other_namespaces: other_namespaces(procfs, process),
         runtime: runtime.map(|runtime| runtime.name),
         runtime_risk: runtime.map(|runtime| runtime.risk),
         epoll_instances,

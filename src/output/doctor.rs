@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::sanitize::printable;
 use super::units::Counted;
 use super::{Layout, wrap};
-use crate::report::{Check, DoctorReport, PatientReport};
+use crate::report::{Advice, Check, DoctorReport, PatientReport};
 
 /// Writes all of it.
 ///
@@ -19,12 +19,19 @@ pub fn write(report: &DoctorReport, layout: &Layout, out: &mut dyn Write) -> io:
     if let Some(target) = &report.target {
         write_target(target, layout, out)?;
     }
-    let style = layout.palette.heading;
-    let method = report.advice.method.map_or("none".to_owned(), |method| format!("--method {method}"));
-    wrap::write(&format!("\n{style}Best here: {method}{style:#}: {}\n", report.advice.why), layout.width, out)
+    writeln!(out)?;
+    write_advice(&report.advice, layout, out)
 }
 
-fn write_check(check: &Check, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+/// Writes which method is the right one, and why.
+pub(super) fn write_advice(advice: &Advice, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+    let style = layout.palette.heading;
+    let method = advice.method.map_or("none".to_owned(), |method| format!("--method {method}"));
+    wrap::write(&format!("{style}Best here: {method}{style:#}: {}\n", advice.why), layout.width, out)
+}
+
+/// Writes one thing that works, or does not.
+pub(super) fn write_check(check: &Check, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
     let (word, style) = if check.ok { ("yes", layout.palette.good) } else { ("no ", layout.palette.bad) };
     // Only what does not work needs a word about what it would be good for.
     let purpose = if check.ok { String::new() } else { format!(" (it is for: {})", check.purpose) };
@@ -32,7 +39,8 @@ fn write_check(check: &Check, layout: &Layout, out: &mut dyn Write) -> io::Resul
     wrap::write(&format!("{style}{word}{style:#} {}: {evidence}{purpose}\n", check.name), layout.width, out)
 }
 
-fn write_target(target: &PatientReport, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+/// Writes what a process is like.
+pub(super) fn write_target(target: &PatientReport, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
     let bad = layout.palette.bad;
     let comm = printable(target.comm.as_bytes());
     let threads = Counted(usize::try_from(target.threads).unwrap_or(usize::MAX), "thread");

@@ -7,6 +7,7 @@ use std::io;
 
 pub mod confirm;
 pub mod doctor;
+pub mod explain;
 pub mod failures;
 pub mod json;
 pub mod keepalive;

@@ -9,12 +9,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::arch::{On, native_abi};
-use crate::ids::{Fd, Inode, Pid, RemoteAddr};
+use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
 use crate::net::{Protocols, SocketTable};
-use crate::proc::{FdDir, FdTarget, InSyscall, ProcError, Process, Procfs};
+use crate::proc::{FdDir, FdTarget, ProcError, Process, Procfs};
 use crate::report::{KeeperReport, Keeping, Text};
+use crate::survey::{CallOn, calls_of};
 use crate::trace::Deadline;
 
 /// So long is searched: a host may have descriptors without number, and 6 us each are spent on Unix sockets.
@@ -116,25 +116,9 @@ impl Search<'_> {
 
     /// Threads in a call on a descriptor that is not `open` any more: what the call was made on lives until it returns.
     fn look_at_calls(&mut self, process: &Process, open: &BTreeSet<Fd>) -> Result<(), ProcError> {
-        for tid in process.threads()? {
-            let Ok(InSyscall::Call { number, args, sp, .. }) = process.syscall(tid) else { continue };
-            // The kernel's own threads, and those that it makes for an io_uring, call nothing: all is 0.
-            if sp == RemoteAddr(0) {
-                continue;
-            }
-            let Some(call) = native_abi().waiting_call(number) else { continue };
-            let places = match call.on {
-                On::In(place) | On::Out(place) => [Some(place), None],
-                On::Between(from, to) => [Some(from), Some(to)],
-                _ => [None, None],
-            };
-            // The kernel looks at the lower half of such an argument.
-            let named = places.into_iter().flatten().filter_map(|place| {
-                let [a, b, c, d, ..] = args.get(place)?.to_le_bytes();
-                Fd::new(i32::from_le_bytes([a, b, c, d]))
-            });
-            for fd in named.filter(|fd| !open.contains(fd)) {
-                let (tid, call) = (Some(tid), Some(call.name));
+        for CallOn { tid, call, fd } in calls_of(process)? {
+            if !open.contains(&fd) {
+                let (tid, call) = (Some(tid), Some(call));
                 self.add_possible(KeeperReport { tid, call, ..keeper(process, Keeping::Call, fd) });
             }
         }
