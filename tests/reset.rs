@@ -115,22 +115,28 @@ fn families() -> &'static [bool] {
     if lacks(&[Need::Ipv6]) { &[false] } else { &[false, true] }
 }
 
+/// A connection of each family, open and closed by its peer, is reset, and the number found `by` this way. Numbers move on
+/// with what is sent, and with a FIN.
+#[track_caller]
+fn each_is_reset(by: &str, reset: impl Fn(&Connection) -> Run) {
+    for &v6 in families() {
+        for half_closed in [false, true] {
+            let mut connection = Connection::new(v6);
+            connection.assert_alive();
+            if half_closed {
+                connection.client.shutdown(Shutdown::Write).expect("it is connected");
+            }
+            connection.assert_reset(reset(&connection), by);
+        }
+    }
+}
+
 #[test]
 fn the_socket_tells_its_number() {
     if lacks(&[Need::Root]) {
         return;
     }
-    for &v6 in families() {
-        for half_closed in [false, true] {
-            let mut connection = Connection::new(v6);
-            // Numbers move on with what is sent, and with a FIN.
-            connection.assert_alive();
-            if half_closed {
-                connection.client.shutdown(Shutdown::Write).expect("it is connected");
-            }
-            connection.assert_reset(connection.reset(&[]), "repair");
-        }
-    }
+    each_is_reset("repair", |connection| connection.reset(&[]));
 }
 
 #[test]
@@ -138,16 +144,7 @@ fn the_kernel_tells_the_number_when_asked_by_a_segment() {
     if lacks(&[Need::Root, Need::Program("setpriv")]) {
         return;
     }
-    for &v6 in families() {
-        for half_closed in [false, true] {
-            let mut connection = Connection::new(v6);
-            connection.assert_alive();
-            if half_closed {
-                connection.client.shutdown(Shutdown::Write).expect("it is connected");
-            }
-            connection.assert_reset(connection.reset_without_repair(&[]), "challenge");
-        }
-    }
+    each_is_reset("challenge", |connection| connection.reset_without_repair(&[]));
 }
 
 /// A RST with a wrong number has drawn an answer; for `tcp_invalid_ratelimit` the kernel gives no other.
