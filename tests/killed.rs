@@ -7,12 +7,11 @@
 
 mod common;
 
-use std::env;
-use std::hint;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::evidence;
+use common::instants::{self, instant, spin_until};
 use common::sys;
 use common::{Started, Victim, start_fdclose_with, wait_until};
 
@@ -35,7 +34,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// How often fdclose is killed for `task`: of either sort of test so many times, half of them in batches; half as often
 /// again at a replacement, which goes the same way; and a tenth as often it is the worker.
 fn kills(task: Task, short: usize) -> usize {
-    let all = env::var("FDCLOSE_TEST_KILLS").map_or(short, |text| text.parse::<usize>().expect("a number"));
+    let all = instants::kills(short);
     match task {
         Task::Single | Task::Batch => all / 2,
         Task::Replacement => all / 4,
@@ -128,21 +127,6 @@ impl Patient {
         }
         let open = self.victim.ask_fields("leaks 0")["open"].parse::<usize>().expect("a number");
         self.open - open
-    }
-}
-
-/// Evenly spread from nothing to `length`, and not in their order, so that slow changes of the machine fall on all.
-fn instant(round: usize, rounds: usize, length: Duration) -> Duration {
-    // 7,919 is prime: every step from 0 to `rounds` - 1 comes once, as long as it does not divide it.
-    let step = (round * 7_919) % rounds;
-    let [step, rounds] = [step, rounds].map(|number| u32::try_from(number).expect("not that many kills"));
-    length * step / rounds
-}
-
-/// The instant is what matters: nothing else than looking at the clock is exact enough.
-fn spin_until(instant: Instant) {
-    while Instant::now() < instant {
-        hint::spin_loop();
     }
 }
 

@@ -8,6 +8,7 @@ mod binaries;
 pub(crate) mod cc;
 pub(crate) mod cgroup;
 pub(crate) mod evidence;
+pub(crate) mod instants;
 mod lag;
 mod needs;
 pub(crate) mod net;

@@ -31,22 +31,32 @@ pub(crate) struct Pidfd(OwnedFd);
 impl Pidfd {
     #[track_caller]
     pub(crate) fn open(pid: u32) -> Self {
+        Self::try_open(pid).unwrap_or_else(|| panic!("there is no process {pid}"))
+    }
+
+    /// `None` if there is no such process any more.
+    #[track_caller]
+    pub(crate) fn try_open(pid: u32) -> Option<Self> {
         // SAFETY: no pointers.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
         let fd = i32::try_from(fd).expect("a descriptor");
-        assert!(fd >= 0, "pidfd_open {pid}: {}", io::Error::last_os_error());
-        // SAFETY: the kernel has just made it for this process.
-        Self(unsafe { OwnedFd::from_raw_fd(fd) })
+        let error = io::Error::last_os_error();
+        assert!(fd >= 0 || error.raw_os_error() == Some(libc::ESRCH), "pidfd_open {pid}: {error}");
+        // SAFETY: if it is none of these errors, the kernel has just made it for this process.
+        (fd >= 0).then(|| Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait_for_end(&self) {
-        wait_until("the end of a process", || {
-            let mut entry = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: one entry, alive for the call.
-            (unsafe { libc::poll(&raw mut entry, 1, 0) }) == 1
-        });
+        wait_until("the end of a process", || self.has_ended());
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut entry = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, alive for the call.
+        (unsafe { libc::poll(&raw mut entry, 1, 0) }) == 1
     }
 
     /// Sends it SIGKILL; it may have ended.
