@@ -1,13 +1,14 @@
 //! Looking again after acting: which connections are still there, and who holds them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ids::Inode;
 use crate::kind::Kind;
 use crate::method::Method;
-use crate::net::{Diag, DiagError, Protocols, SocketInfo, SocketTable, TcpState};
+use crate::net::{Copies, Diag, DiagError, Protocols, SocketInfo, SocketTable, TcpState, tcp_state};
 use crate::proc::{Holder, Procfs};
 use crate::report::{ConnectionFate, HolderReport, TargetReport, Text};
 use crate::survey::{Diags, Subject};
@@ -64,6 +65,9 @@ pub fn connections<'a>(
     };
     let is_kept = |inode: &Inode| holders.contains_key(inode) || keepers.surely_keep(*inode);
     remaining.retain(|inode, _| !unseen.contains(inode) || is_kept(inode));
+    if !method.lets_go() && !unseen.is_empty() {
+        ask_through_copies(subject, &tcp, &unseen, &mut remaining);
+    }
     for (_, target) in &mut tcp {
         let Some(inode) = target.inode else { continue };
         let Some(state) = remaining.get(&inode) else {
@@ -78,6 +82,26 @@ pub fn connections<'a>(
             target.all_seen = Some(keepers.complete);
         }
         target.hint = hint(method, target);
+    }
+}
+
+/// Asks those of `unseen` that still have their descriptor themselves: one that has ended stays in no table, but keeps it.
+fn ask_through_copies(
+    subject: &Subject,
+    tcp: &[Freed<'_>],
+    unseen: &BTreeSet<Inode>,
+    remaining: &mut Remaining,
+) {
+    let Some(copies) = Copies::of(&subject.process) else { return };
+    for (_, target) in tcp {
+        let Some(inode) = target.inode.filter(|inode| unseen.contains(inode)) else { continue };
+        let Some(copy) = copies.copy(target.fd, inode) else { continue };
+        match tcp_state(copy.as_fd()) {
+            Ok(Some(TcpState::Close)) => drop(remaining.remove(&inode)),
+            Ok(state) => drop(remaining.insert(inode, state)),
+            // Nothing more is known than before.
+            Err(_) => {}
+        }
     }
 }
 

@@ -4,112 +4,15 @@
 mod common;
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 
+use common::connection::{CLOSE, Connection, ESTABLISHED, TCP_REPAIR_OFF_NO_WP, TCP_REPAIR_ON};
 use common::net::Net;
 use common::{
-    Need, Run, Victim, fdclose, fdclose_as, fdclose_dying_at, fdclose_without, lacks, outcome,
-    start_fdclose_with, sys, wait_until,
+    Need, Run, Victim, fdclose, fdclose_as, fdclose_dying_at, lacks, outcome, start_fdclose_with, sys,
+    wait_until,
 };
 use serde_json::json;
-
-/// `linux/tcp.h`
-const TCP_REPAIR_ON: i32 = 1;
-const TCP_REPAIR_OFF_NO_WP: i32 = -1;
-const TCP_RECV_QUEUE: i32 = 1;
-/// `include/net/tcp_states.h`
-const ESTABLISHED: u8 = 1;
-const CLOSE: u8 = 7;
-
-/// A connection of a victim, and what the test needs to judge it.
-struct Connection {
-    victim: Victim,
-    client: TcpStream,
-    fd: i32,
-    copy: OwnedFd,
-}
-
-impl Connection {
-    #[track_caller]
-    fn new(v6: bool) -> Self {
-        let victim = Victim::spawn("ends", if v6 { &["--v6"] } else { &[] });
-        let port = victim.value("port");
-        let address = if v6 {
-            SocketAddr::from((Ipv6Addr::LOCALHOST, port))
-        } else {
-            SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-        };
-        let client = TcpStream::connect(address).expect("the victim listens");
-        Self::of(victim, client)
-    }
-
-    #[track_caller]
-    fn of(mut victim: Victim, client: TcpStream) -> Self {
-        let fd = victim.ask_fields("accept")["fd"].parse().expect("a number");
-        let copy = sys::copy_of(victim.pid(), fd);
-        Self { victim, client, fd, copy }
-    }
-
-    fn args<'a>(&self, more: &[&'a str], texts: &'a mut Vec<String>) -> Vec<&'a str> {
-        *texts = vec![self.victim.pid_arg(), self.fd.to_string()];
-        let [pid, fd] = &texts[..] else { unreachable!() };
-        [&["--pid", pid, "--fd", fd, "--method", "reset", "--json"], more].concat()
-    }
-
-    fn reset(&self, more: &[&str]) -> Run {
-        fdclose(&self.args(more, &mut Vec::new()))
-    }
-
-    /// Without what TCP_REPAIR takes.
-    fn reset_without_repair(&self, more: &[&str]) -> Run {
-        fdclose_without("net_admin", &self.args(more, &mut Vec::new()))
-    }
-
-    fn state(&self) -> u8 {
-        common::evidence::tcp_info_state(&self.copy)
-    }
-
-    fn is_in_repair(&self) -> bool {
-        sys::int_option(&self.copy, libc::IPPROTO_TCP, libc::TCP_REPAIR) == TCP_REPAIR_ON
-    }
-
-    /// What the socket expects next, by the test's own repair.
-    fn expected_next(&self) -> u32 {
-        let tcp = libc::IPPROTO_TCP;
-        sys::set_int_option(&self.copy, tcp, libc::TCP_REPAIR, TCP_REPAIR_ON);
-        sys::set_int_option(&self.copy, tcp, libc::TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-        let next = sys::int_option(&self.copy, tcp, libc::TCP_QUEUE_SEQ).cast_unsigned();
-        sys::set_int_option(&self.copy, tcp, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
-        next
-    }
-
-    #[track_caller]
-    fn assert_reset(&self, run: Run, by: &str) {
-        let document = run.exits(0).json();
-        let target = outcome(&document, self.fd);
-        assert_eq!((&target["outcome"], &target["number_by"]), (&json!("done"), &json!(by)), "{target:#}");
-        assert_eq!(
-            (&target["connection"], &target["fd_freed"]),
-            (&json!("ended"), &json!(false)),
-            "{target:#}"
-        );
-        assert_eq!(document["processes"], json!([]), "nobody was stopped");
-        assert_eq!(self.state(), CLOSE);
-        assert!(!self.is_in_repair());
-    }
-
-    /// Proves that it works in both directions.
-    #[track_caller]
-    fn assert_alive(&mut self) {
-        assert_eq!(self.state(), ESTABLISHED);
-        self.client.write_all(b"x").expect("it is connected");
-        wait_until("what was sent", || self.victim.ask(&format!("recv {}", self.fd)) == "value=1");
-        assert_eq!(self.victim.ask(&format!("send {}", self.fd)), "value=1");
-        self.client.set_read_timeout(Some(common::PATIENCE)).expect("it can be");
-        self.client.read_exact(&mut [0]).expect("it is connected");
-    }
-}
 
 fn families() -> &'static [bool] {
     if lacks(&[Need::Ipv6]) { &[false] } else { &[false, true] }
@@ -353,6 +256,31 @@ fn a_peer_elsewhere_is_no_obstacle() {
                 let told = connection.client.read(&mut [0]).expect_err("it is reset");
                 assert_eq!(told.kind(), ErrorKind::ConnectionReset, "{listens:?} {v6} {without_repair}");
             }
+        }
+    }
+}
+
+/// A process that has gone on to another network namespace has left its connections where they were.
+#[test]
+fn a_connection_is_reset_in_its_own_network_namespace() {
+    if lacks(&[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    for without_repair in [false, true] {
+        let mut connection = Connection::new(false);
+        connection.assert_alive();
+        assert_eq!(connection.victim.ask("leave-net"), "value=0");
+        if without_repair {
+            // To ask a socket for its namespace takes the same privilege as its repair.
+            let run = connection.reset_without_repair(&[]).exits(2);
+            let document = run.json();
+            let error = outcome(&document, connection.fd)["error"].as_str().expect("a reason").to_owned();
+            assert!(error.contains("CAP_NET_ADMIN"), "{error}");
+            connection.assert_alive();
+        } else {
+            connection.assert_reset(connection.reset(&["--both-ends"]), "repair");
+            let told = connection.client.read(&mut [0]).expect_err("it is reset");
+            assert_eq!(told.kind(), ErrorKind::ConnectionReset);
         }
     }
 }

@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use common::connection::{CLOSE, ESTABLISHED, TCP_REPAIR_ON};
 use common::evidence::{own_children, tcp_info_state};
 use common::instants::{instant, kills, spin_until};
 use common::{Need, Started, Victim, lacks, start_fdclose_with, sys, wait_until};
@@ -24,11 +25,6 @@ const CONNECTIONS: usize = 32;
 const MOST: usize = 900;
 /// Undisturbed runs that are measured.
 const MEASURED: usize = 9;
-/// `linux/tcp.h`
-const TCP_REPAIR_ON: i32 = 1;
-/// `include/net/tcp_states.h`
-const ESTABLISHED: u8 = 1;
-const CLOSE: u8 = 7;
 
 /// A connection of the victim, and the test's copy of its socket, by which it is judged.
 struct Connection {

@@ -30,7 +30,8 @@ fn one(diag: &mut Diag, socket: &SocketInfo) -> ItemOutcome {
         Ok(true) => ItemOutcome::Done(None),
         // Without a cookie nobody has seen it there before either.
         Ok(false) if socket.cookie.is_none() => ItemOutcome::Failed(
-            "it is not in the network namespace of its process: it may be from another, or have ended"
+            "it is not in the network namespace of its process: it may be from another, where --method reset finds \
+             it, or have ended"
                 .to_owned(),
         ),
         Ok(false) => ItemOutcome::Gone,

@@ -9,8 +9,6 @@
 //! killed, in the same few microseconds, for the socket to stay so.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -18,32 +16,21 @@ use super::choice::ResetWish;
 use super::{Conduct, Found, Item, ItemOutcome, Job, Operation, Way};
 use crate::error::AttachError;
 use crate::ids::Inode;
-use crate::inject::deathpoint::{self, Place};
-use crate::net::{
-    Challenge, Copies, Diag, DiagError, Endpoint, Ends, Mender, NetError, Numbers, Repair, SocketInfo, Stack,
-    TcpState, Wire, tcp_state,
-};
+use crate::net::{Copies, Endpoint, Ends, Mender, TcpState, tcp_state};
 use crate::proc::FdTarget;
 use crate::progress;
 use crate::trace::signals;
 use crate::watchdog;
 use crate::worker;
 
+mod connection;
+mod line;
+
+use connection::Reset;
+use line::Lines;
+
 /// So many at a time are copied, and done by one worker.
 const MOST_AT_ONCE: usize = 256;
-
-/// If data comes in between, the number is not right any more, and has to be found anew. Of a connection that receives
-/// 2 GB/s, one in three is right.
-const TRYING: Duration = Duration::from_secs(2);
-
-/// Questions about one connection before it is given up.
-const MOST_QUESTIONS: u32 = 4;
-
-/// A segment over lo has arrived when its send returns, unless the machine is overloaded: the first is waited for so long,
-/// and each time twice as long, at the most so long.
-const FIRST_WAIT: Duration = Duration::from_millis(2);
-const ARRIVAL: Duration = Duration::from_millis(250);
-const LOOK_AGAIN: Duration = Duration::from_micros(500);
 
 /// A copy of a socket, to look at it through.
 struct Ours {
@@ -149,8 +136,7 @@ fn after_loss(ours: &Result<Option<Ours>, ItemOutcome>, loss: &str) -> ItemOutco
 
 /// What is needed for one connection after the other.
 struct Resetter<'a> {
-    diag: Result<Diag, NetError>,
-    wire: Wire,
+    lines: Lines<'a>,
     wish: ResetWish,
     conduct: Conduct,
     may_repair: bool,
@@ -192,17 +178,14 @@ impl<'a> Resetter<'a> {
     ) -> Operation {
         let _watched = watchdog::over(job.process.pid());
         let mut operation = Operation::new(job.items.len());
-        let opened = Stack::of_process(job.process, job.netns)
-            .and_then(|namespace| Wire::open(namespace).map_err(|errno| DiagError::from(errno).into()));
-        let wire = match opened {
-            Ok(wire) => wire,
+        let lines = match Lines::open(job) {
+            Ok(lines) => lines,
             Err(error) => {
                 operation.outcomes.fill(super::destroy::failed(&error));
                 return operation;
             }
         };
-        let diag = Diag::of_process(job.process, job.netns);
-        let mut resetter = Self { diag, wire, wish, conduct, may_repair, ended: Vec::new(), job };
+        let mut resetter = Self { lines, wish, conduct, may_repair, ended: Vec::new(), job };
         for (index, ours) in copies.iter().enumerate() {
             if signals::end_is_wanted() {
                 operation.fail(AttachError::Interrupted);
@@ -235,7 +218,19 @@ impl<'a> Resetter<'a> {
             found.push(Found { fd: item.fd, way: *way });
             return ItemOutcome::Done(None);
         }
-        match self.end(ends, socket, ours) {
+        let ended = match self.lines.to(socket, ours) {
+            Ok(line) => Reset {
+                line,
+                socket,
+                ours,
+                wish: self.wish,
+                conduct: self.conduct,
+                may_repair: self.may_repair,
+            }
+            .end(ends),
+            Err(obstacle) => Err(obstacle),
+        };
+        match ended {
             Ok(way) => {
                 self.ended.push((socket.inode, way));
                 found.push(Found { fd: item.fd, way });
@@ -248,141 +243,4 @@ impl<'a> Resetter<'a> {
             Err(Obstacle::Failed(why)) => ItemOutcome::Failed(why),
         }
     }
-
-    /// Ends one connection, and the peer's end if that is wished.
-    fn end(&mut self, ends: Ends, socket: &SocketInfo, ours: Option<&Ours>) -> Result<Way, Obstacle> {
-        if self.has_ended(socket, ours)? {
-            return Err(Obstacle::Ended);
-        }
-        let give_up = Instant::now() + TRYING.min(self.conduct.timeout);
-        let (mut tries, mut wait) = (0, if self.wish.number.is_some() { ARRIVAL } else { FIRST_WAIT });
-        while tries == 0 || Instant::now() < give_up {
-            tries += 1;
-            let (numbers, way) = self.numbers(ends, ours)?;
-            let sent = self.wire.reset(ends, numbers.next_in);
-            sent.map_err(|errno| Obstacle::of(errno, "sending a RST"))?;
-            let until = Instant::now() + wait.min(self.conduct.timeout);
-            wait = ARRIVAL.min(wait * 2);
-            loop {
-                if self.has_ended(socket, ours)? {
-                    if self.wish.both_ends {
-                        self.end_peers(ends, numbers)?;
-                    }
-                    return Ok(way);
-                }
-                if Instant::now() >= until {
-                    break;
-                }
-                thread::sleep(LOOK_AGAIN);
-            }
-            if way == Way::Given {
-                let why = "the connection did not take the RST: the number is not the one it expects next";
-                return Err(Obstacle::Failed(why.to_owned()));
-            }
-            watchdog::beat();
-        }
-        Err(Obstacle::Failed(format!(
-            "the connection did not take any of {tries} RST segments: a firewall drops them, they have to be \
-             signed (TCP_MD5SIG), or data comes in too fast"
-        )))
-    }
-
-    /// Ends the peer's end. Where that is on another machine, nobody can see whether it did.
-    fn end_peers(&mut self, ends: Ends, numbers: Numbers) -> Result<(), Obstacle> {
-        let mut tried = vec![numbers.next_out];
-        // What was sent and not acknowledged may have got lost.
-        tried.extend((numbers.unacknowledged != numbers.next_out).then_some(numbers.unacknowledged));
-        for number in tried {
-            let sent = self.wire.reset(ends.turned(), number);
-            sent.map_err(|errno| Obstacle::of(errno, "this end has ended; sending a RST to the other"))?;
-        }
-        let until = Instant::now() + ARRIVAL.min(self.conduct.timeout);
-        // What can't be seen from here is on another machine, or was hidden from us.
-        while let Ok(diag) = &mut self.diag
-            && let Ok(Some(there)) = diag.tcp(ends.peer, ends.local)
-            && there.state != Some(TcpState::TimeWait)
-        {
-            if Instant::now() >= until {
-                let why = "this end has ended; the other, on this machine, did not take the RST";
-                return Err(Obstacle::Failed(why.to_owned()));
-            }
-            thread::sleep(LOOK_AGAIN);
-        }
-        Ok(())
-    }
-
-    fn has_ended(&mut self, socket: &SocketInfo, ours: Option<&Ours>) -> Result<bool, Obstacle> {
-        if let Some(ours) = ours {
-            let state = tcp_state(ours.copy.as_fd());
-            return state
-                .map(|state| state == Some(TcpState::Close))
-                .map_err(|errno| Obstacle::Failed(format!("TCP_INFO: {}", errno.desc())));
-        }
-        match &mut self.diag {
-            Ok(diag) => diag
-                .again(socket)
-                .map(|found| found.is_none())
-                .map_err(|error| Obstacle::Failed(error.to_string())),
-            Err(error) => Err(Obstacle::Failed(error.to_string())),
-        }
-    }
-
-    fn numbers(&self, ends: Ends, ours: Option<&Ours>) -> Result<(Numbers, Way), Obstacle> {
-        if let Some(next_in) = self.wish.number {
-            return Ok((Numbers { next_in, next_out: 0, unacknowledged: 0 }, Way::Given));
-        }
-        if let Some(Ours { copy, mender: Some(mender) }) = ours
-            && self.may_repair
-        {
-            match by_repair(copy, *mender) {
-                Ok(numbers) => return Ok((numbers, Way::Repair)),
-                Err(RepairError::NotMended(errno)) => {
-                    let why = format!("its repair (TCP_REPAIR) could not be ended: {}", errno.desc());
-                    return Err(Obstacle::Failed(why));
-                }
-                // Without CAP_NET_ADMIN, or on a kernel that does not allow it: the other way, then.
-                Err(RepairError::NotAllowed) => {}
-            }
-        }
-        Ok((self.by_challenge(ends)?, Way::Challenge))
-    }
-
-    fn by_challenge(&self, ends: Ends) -> Result<Numbers, Obstacle> {
-        for question in 0..MOST_QUESTIONS {
-            if question > 0 {
-                // It has answered somebody just before, and does so only so often.
-                thread::sleep(self.wire.silence() + LOOK_AGAIN);
-                watchdog::beat();
-            }
-            match self.wire.challenge(ends, question) {
-                Ok(Challenge::Heard(numbers)) => return Ok(numbers),
-                Ok(Challenge::Silence) => {}
-                Err(errno) => return Err(Obstacle::of(errno, "asking the connection for its number")),
-            }
-            if signals::end_is_wanted() {
-                return Err(Obstacle::Failed(AttachError::Interrupted.to_string()));
-            }
-        }
-        Err(Obstacle::Failed(format!(
-            "its sequence number could not be found: TCP_REPAIR is not to be had (CAP_NET_ADMIN), and {MOST_QUESTIONS} \
-             questions were not answered; a firewall drops them, or the limits of challenge ACKs (sysctl \
-             net.ipv4.tcp_challenge_ack_limit) are used up"
-        )))
-    }
-}
-
-enum RepairError {
-    NotAllowed,
-    NotMended(Errno),
-}
-
-/// A few microseconds of repair.
-fn by_repair(copy: &OwnedFd, mender: Mender) -> Result<Numbers, RepairError> {
-    let repair = Repair::begin(copy.as_fd(), mender).map_err(|_| RepairError::NotAllowed)?;
-    deathpoint::reach(Place::Repairing);
-    let numbers = repair.numbers();
-    deathpoint::reach(Place::Numbered);
-    repair.end().map_err(RepairError::NotMended)?;
-    deathpoint::reach(Place::Mended);
-    numbers.map_err(|_| RepairError::NotAllowed)
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::thread;
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use nix::sys::stat::fstat;
 use super::diag::DiagError;
 use super::error::NetError;
 use super::namespace::Namespace;
+use super::sys;
 use crate::ids::Tid;
 use crate::proc::Process;
 
@@ -40,6 +41,16 @@ impl Stack {
             return Ok(Self(None));
         }
         Self::of_thread(process, process.living_thread()?)
+    }
+
+    /// That of a socket, and its number; `own` is the number of fdclose's own, as far as is known.
+    ///
+    /// # Errors
+    /// EPERM without CAP_NET_ADMIN there; ENOTTY before Linux 4.10.
+    pub fn of_socket(socket: BorrowedFd<'_>, own: Option<u64>) -> Result<(u64, Self), Errno> {
+        let theirs = File::from(sys::netns_of(socket)?);
+        let number = fstat(&theirs)?.st_ino;
+        Ok((number, Self((own != Some(number)).then_some(theirs))))
     }
 
     /// That of `namespace`; `own` is the number of fdclose's own, as far as is known.

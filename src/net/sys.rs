@@ -83,6 +83,16 @@ pub(super) fn queue_len(socket: BorrowedFd<'_>, request: libc::Ioctl) -> Result<
     u32::try_from(len).map_err(|_| Errno::EOVERFLOW)
 }
 
+/// SIOCGSKNS: the network namespace of a socket (Linux 4.10; CAP_NET_ADMIN there).
+pub(super) fn netns_of(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // linux/sockios.h
+    const SIOCGSKNS: libc::Ioctl = 0x894c;
+    // SAFETY: no argument.
+    let raw = Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) })?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
 /// SO_ATTACH_FILTER of socket(7): nothing but what `program` lets through is received from now on.
 pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> Result<(), Errno> {
     let len = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::EINVAL)?;

@@ -36,7 +36,11 @@ impl Diag {
         Self::open_in(&Stack::of_process(process, netns)?)
     }
 
-    fn open_in(stack: &Stack) -> Result<Self, NetError> {
+    /// Opens one on the network namespace that `stack` is.
+    ///
+    /// # Errors
+    /// [`NetError::Diag`] with EPERM if it may not be entered, otherwise as [`Diag::open`].
+    pub fn open_in(stack: &Stack) -> Result<Self, NetError> {
         Ok(stack.enter(Self::open).map_err(DiagError::from)??)
     }
 }
