@@ -11,6 +11,10 @@ use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
 use crate::net::{AddrFilter, TcpState};
 
+mod impossible;
+
+pub use impossible::Impossible;
+
 /// Everything that can be selected by. An empty list selects nothing out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selectors {

@@ -214,9 +214,11 @@ struct RawConduct {
     #[arg(hide_possible_values = true, hide_default_value = true, allow_hyphen_values = true)]
     method: RawMethod,
     /// The signal of --method kill, by name or number
-    #[arg(long, value_name = "SIGNAL", default_value = "KILL", hide_short_help = true)]
+    ///
+    /// Without it, KILL.
+    #[arg(long, value_name = "SIGNAL", hide_short_help = true)]
     #[arg(value_parser = values::signal(), allow_hyphen_values = true)]
-    signal: Signal,
+    signal: Option<Signal>,
     #[command(flatten)]
     reset: RawReset,
     /// The longest single pause of a process, 1us to 1min
@@ -294,6 +296,10 @@ enum RawColor {
 impl Raw {
     /// Options that would be ignored without a word.
     pub(super) fn contradiction(&self) -> Option<UsageError> {
+        if self.conduct.signal.is_some() && !matches!(self.conduct.method, RawMethod::Kill) {
+            let message = "--signal has a meaning for --method kill only".to_owned();
+            return Some(UsageError { message, hint: None });
+        }
         self.conduct.reset.contradiction(matches!(self.conduct.method, RawMethod::Reset))
     }
 }
@@ -309,7 +315,7 @@ impl From<Raw> for Cli {
                     RawMethod::Shutdown => Method::Shutdown,
                     RawMethod::Destroy => Method::Destroy,
                     RawMethod::Reset => Method::Reset(raw.conduct.reset.into()),
-                    RawMethod::Kill => Method::Kill(raw.conduct.signal),
+                    RawMethod::Kill => Method::Kill(raw.conduct.signal.unwrap_or(Signal::KILL)),
                 },
                 conduct: raw.conduct.into(),
                 output: raw.output.into(),

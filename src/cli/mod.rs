@@ -66,6 +66,19 @@ pub enum Command {
     Generate(generate::What),
 }
 
+impl Command {
+    /// What it is about, if it can be selected.
+    fn selectors(&self) -> Option<&Selectors> {
+        match self {
+            Self::Act(action) => Some(&action.selectors),
+            Self::List(list) => Some(&list.selectors),
+            Self::Keepalive(action) => Some(&action.selectors),
+            Self::Watch(watch) => Some(&watch.selectors),
+            _ => None,
+        }
+    }
+}
+
 /// The main action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
@@ -184,12 +197,19 @@ where
         return Err(NotParsed::Usage(err));
     }
     let cli = Cli::from(raw);
+    let impossible = cli.command.selectors().and_then(|selectors| selectors.check_possible().err());
+    if let Some(impossible) = impossible {
+        return Err(NotParsed::Usage(UsageError { message: impossible.to_string(), hint: None }));
+    }
     let acts_on = match &cli.command {
         Command::Act(action) => Some(&action.selectors),
         // It harms nothing to keep all connections of a process alive; but all of the host are not meant by accident.
         Command::Keepalive(action) if action.selectors.is_empty() => Some(&action.selectors),
         Command::Watch(watch) if watch.selectors.idle_for.is_none() => {
             return Err(NotParsed::Usage(UsageError::needs_idle_time()));
+        }
+        Command::Watch(watch) if watch.selectors.is_only_idle() => {
+            return Err(NotParsed::Usage(UsageError::watches_all()));
         }
         Command::Watch(watch) => Some(&watch.selectors),
         _ => None,

@@ -44,7 +44,7 @@ fn refused(line: &str) -> String {
 fn every_selector() {
     let given = action(
         "--pid 5 --pid 6,7 --inode 43000 --fd 5,7-9 --state close-wait,ESTABLISHED --local :80 \
-         --peer 10.0.0.0/8:443,[::1]:5 --comm nginx --kind tcp,any --deleted",
+         --peer 10.0.0.0/8:443,[::1]:5 --comm nginx --kind tcp,any",
     )
     .selectors;
     assert_eq!(given.pids, [5, 6, 7].map(|pid| Pid::new(pid).unwrap()));
@@ -55,7 +55,7 @@ fn every_selector() {
     assert_eq!(given.peer.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8:443", "[::1]:5"]);
     assert_eq!(given.comms, [Comm::new(b"nginx").unwrap()]);
     assert_eq!(given.kinds, [KindChoice::Only(Kind::Tcp), KindChoice::Any]);
-    assert!(given.deleted);
+    assert!(!given.deleted && action("--pid 5 --deleted").selectors.deleted);
 }
 
 #[test]
@@ -162,6 +162,18 @@ fn one_line_for_everything_wrong() {
         "generate completions ksh",
         "-- 5",
         "help",
+        "--pid 5 --kind udp --state listen",
+        "--pid 5 --kind file,pipe --idle-for 1h",
+        "list --kind unix --peer 10.0.0.1",
+        "--pid 5 --deleted --state close-wait",
+        "list --state listen --idle-for 1h",
+        "watch --idle-for 1h",
+        "watch --idle-for 1h --kind tcp --netns all",
+        "watch --pid 5 --idle-for 1h --json",
+        "keepalive --pid 5 --method close",
+        "doctor --inode 5",
+        "--pid 5 --fd 3 --method reset --signal TERM",
+        "--pid 5 --fd 3 --method reset --seq x",
     ];
     let mut all = String::new();
     for line in lines {

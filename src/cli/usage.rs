@@ -74,6 +74,18 @@ impl UsageError {
         }
     }
 
+    pub(super) fn watches_all() -> Self {
+        Self {
+            message: "this would close every idle connection of every process, and nobody is asked: say which are meant"
+                .to_owned(),
+            hint: Some(
+                "--state close-wait means those that leak, --comm or --pid those of a process, --local or --peer those of a \
+                 service"
+                    .to_owned(),
+            ),
+        }
+    }
+
     pub(super) fn misplaced(option: &str, command: &str, also_there: bool) -> Self {
         let message = if also_there {
             format!("--{option} belongs after '{command}': fdclose {command} --{option} ...")
@@ -116,9 +128,10 @@ fn condensed(err: &clap::Error) -> String {
         ErrorKind::TooManyValues => format!("{shown} takes no value, {} was given", quoted(value.as_bytes())),
         ErrorKind::UnknownArgument if name.starts_with('-') => {
             let hint = context(err, ContextKind::SuggestedArg);
-            let hint = hint
-                .first()
-                .map_or("fdclose --help lists them all".to_owned(), |like| format!("did you mean {like}?"));
+            let hint = hint.first().map_or_else(
+                || format!("{} --help lists them all", command(err)),
+                |like| format!("did you mean {like}?"),
+            );
             format!("{shown} is no option here; {hint}")
         }
         ErrorKind::UnknownArgument => stray(whole),
@@ -132,6 +145,17 @@ fn condensed(err: &clap::Error) -> String {
         ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
         kind => format!("{} {shown}", kind.as_str().unwrap_or("wrong usage")).trim_end().to_owned(),
     }
+}
+
+/// The command that was given: what its usage begins with.
+fn command(err: &clap::Error) -> String {
+    let Some(ContextValue::StyledStr(usage)) = err.get(ContextKind::Usage) else {
+        return "fdclose".to_owned();
+    };
+    let usage = usage.to_string();
+    let mut words = usage.split_whitespace().skip_while(|word| *word != "fdclose").skip(1);
+    let is_command = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    words.next().filter(is_command).map_or("fdclose".to_owned(), |command| format!("fdclose {command}"))
 }
 
 /// A word that is neither option nor command.

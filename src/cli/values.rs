@@ -241,7 +241,11 @@ pub(super) fn keepalive_count() -> Value<u32> {
 
 /// A number as TCP counts: 32 bits.
 pub(super) fn seq() -> Value<u32> {
-    Value::new(|value| digits(value).parse().map_err(|_| "is no sequence number".into()))
+    Value::new(|value| {
+        digits(value)
+            .parse()
+            .map_err(|_| "is no sequence number; accepted: a number from 0 to 4294967295".into())
+    })
 }
 
 pub(super) fn user_timeout() -> Value<u32> {

@@ -7,6 +7,9 @@ use super::sys::EVENT_STOP;
 pub struct Signal(i32);
 
 impl Signal {
+    /// SIGKILL.
+    pub const KILL: Self = Self(libc::SIGKILL);
+
     /// The number, for a system call.
     #[must_use]
     pub const fn as_raw(self) -> i32 {
