@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::ids::Pid;
 use crate::method::{self, Method};
 use crate::output::progress::Bar;
+use crate::output::units::Counted;
 use crate::output::{Layout, confirm, explain, failures, json, result, table};
 use crate::plan::{self, OwnFacts, Plan};
 use crate::proc::Procfs;
@@ -194,8 +195,11 @@ pub(super) fn agree_to(
 ) -> anyhow::Result<bool> {
     if !terminal.can_ask() {
         terminal.error(
-            &format!("this selection is broad (it matches {descriptors} descriptors of {processes} processes), and there is no terminal \
-                 to ask on; nothing was touched"),
+            &format!(
+                "this selection is broad (it matches {} of {}), and there is no terminal to ask on; nothing was touched",
+                Counted(descriptors, "descriptor"),
+                Counted(processes, "process")
+            ),
             Some("look at it with --dry-run, then give --yes"),
         )?;
         return Ok(false);
