@@ -1,6 +1,5 @@
 //! Running system calls inside the target, and leaving no trace of it.
 
-mod chained;
 pub mod deathpoint;
 mod dispatch;
 pub mod fdops;
@@ -13,8 +12,7 @@ mod remote;
 pub mod restart;
 pub mod rseq;
 
-pub use chained::{ChainEnd, end_signal};
 pub use dispatch::Dispatch;
 pub use gadget::{Origin, Site};
 pub use landmarks::Landmarks;
-pub use remote::Remote;
+pub use remote::{ChainEnd, Remote, end_signal};

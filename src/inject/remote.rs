@@ -16,6 +16,8 @@
 //! be reported, and after the exit the queued PTRACE_EVENT_STOP comes first (`get_signal` looks at job control
 //! before it dequeues).
 
+mod chained;
+
 use std::mem;
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ use crate::arch::{Abi, Registers};
 use crate::error::TraceError;
 use crate::ids::{Pid, RemoteAddr, Tid};
 use crate::trace::{Deadline, Seized, Stop, Stopped, Waited};
+
+pub use chained::{ChainEnd, end_signal};
 
 /// So many signals may get in the way of one call. Each costs two stops, about 20 us.
 const MOST_SIGNALS: u32 = 1_000;
@@ -205,7 +209,7 @@ impl<'a> Remote<'a> {
     }
 
     /// Puts the thread back as it was, lets its signal be delivered, and stops it again before it runs on.
-    pub(super) fn deliver(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
+    fn deliver(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
         thread.set_registers(&self.saved)?;
         self.displaced = false;
         // Its handler's frame goes right below its stack pointer.
@@ -267,7 +271,7 @@ impl<'a> Remote<'a> {
         thread.is_fault_of_call(self.site(), self.abi.instruction.len() as u64)
     }
 
-    pub(super) fn next_stop(&mut self, running: Seized) -> Result<Stopped, TraceError> {
+    fn next_stop(&mut self, running: Seized) -> Result<Stopped, TraceError> {
         match running.wait(Deadline::after(self.limit))? {
             Waited::Stopped(thread) => Ok(thread),
             Waited::Gone => Err(TraceError::Gone(self.tid)),
@@ -278,62 +282,9 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// The thread, with its own registers, and no lifeline laid.
-    pub(super) fn settle(&mut self) -> Result<Stopped, TraceError> {
-        self.restore_registers()
-    }
-
-    /// The thread back after [`Self::settle`]. Its lifeline is laid with the next call: after a chain mostly comes
-    /// another one, which brings its own.
-    pub(super) fn resettle(&mut self, thread: Stopped) {
-        self.laying = Laying::BeforeNextCall;
-        self.thread = Some(thread);
-    }
-
-    /// Gives the thread other registers, with `line` for its lifeline.
-    pub(super) fn displace(
-        &mut self,
-        mut thread: Stopped,
-        line: Lifeline,
-        registers: &Registers,
-    ) -> Result<Stopped, TraceError> {
-        self.lifeline = Some(line);
-        self.laying = Laying::Done;
-        self.displaced = true;
-        match thread.set_registers(registers) {
-            Ok(()) => Ok(thread),
-            Err(error) => {
-                self.thread = Some(thread);
-                Err(error)
-            }
-        }
-    }
-
-    pub(super) fn lifeline(&self) -> Option<&Lifeline> {
-        self.lifeline.as_ref()
-    }
-
-    pub(super) fn cut_chain(&self, steps: usize) {
-        if let Some(lifeline) = &self.lifeline {
-            lifeline.cut(steps);
-        }
-    }
-
-    pub(super) fn keep(&mut self, thread: Stopped) {
-        self.thread = Some(thread);
-    }
-
-    pub(super) fn ground(&self) -> (Registers, &'a Landmarks) {
-        (self.saved, self.landmarks)
-    }
-
     /// When to give up on a thread that does not run.
-    pub(super) fn entry_deadline(&self) -> Deadline {
+    fn entry_deadline(&self) -> Deadline {
         Deadline::after(self.limit.min(ENTRY_LIMIT))
-    }
-
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
     }
 
     /// The thread.

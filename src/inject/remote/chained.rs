@@ -1,10 +1,10 @@
 //! Running a whole chain of closes in one go; see [`crate::arch::chain`].
 
-use super::deathpoint::{self, Place};
-use super::lifeline::Lifeline;
-use super::remote::Remote;
+use super::super::deathpoint::{self, Place};
+use super::super::lifeline::Lifeline;
+use super::{Laying, Remote};
 use crate::arch::chain::{Chain, EndSignal, QUIET_SIGNALS};
-use crate::arch::native_abi;
+use crate::arch::{Registers, native_abi};
 use crate::error::TraceError;
 use crate::ids::{Fd, RemoteAddr};
 use crate::proc::Status;
@@ -65,7 +65,7 @@ impl Remote<'_> {
         end: EndSignal,
         next: &mut dyn FnMut() -> Option<Vec<Fd>>,
     ) -> Result<ChainEnd, TraceError> {
-        if self.abi() != native_abi() {
+        if self.abi != native_abi() {
             return Ok(ChainEnd::NotHere);
         }
         let Some(fds) = next() else { return Ok(ChainEnd::Through) };
@@ -98,9 +98,9 @@ impl Remote<'_> {
     /// Lays `chain` and sets the thread up to run it; `None` where that can't be done.
     fn start_chain(&mut self, chain: &Chain<'_>) -> Result<Option<(Stopped, Running)>, TraceError> {
         let end = chain.end;
-        let thread = self.settle()?;
+        let thread = self.restore_registers()?;
         let blocked = thread.blocked_signals()? & 1 << (end.signal - 1) != 0;
-        let (saved, landmarks) = self.ground();
+        let (saved, landmarks) = (self.saved, self.landmarks);
         let line =
             (!blocked).then(|| Lifeline::lay_behind(&thread, &saved, landmarks, Some(chain))).flatten();
         let found = line.and_then(|line| {
@@ -126,13 +126,13 @@ impl Remote<'_> {
         chain: &Chain<'_>,
         lifeline: RemoteAddr,
     ) -> Result<Result<(Stopped, RemoteAddr), Stopped>, TraceError> {
-        let (saved, landmarks) = self.ground();
-        let laid = self.lifeline().and_then(|line| line.put_in_front(chain, landmarks, lifeline));
+        let (saved, landmarks) = (self.saved, self.landmarks);
+        let laid = self.lifeline.as_ref().and_then(|line| line.put_in_front(chain, landmarks, lifeline));
         let (Some(at), Some(gadgets)) = (laid, landmarks.gadgets) else { return Ok(Err(thread)) };
         let mut registers = saved;
         chain.load(&mut registers, gadgets, at);
         if let Err(error) = thread.set_registers(&registers) {
-            self.keep(thread);
+            self.thread = Some(thread);
             return Err(error);
         }
         Ok(Ok((thread, at)))
@@ -151,7 +151,9 @@ impl Remote<'_> {
                 Ok(thread) => thread,
                 Err(error) => {
                     // Nobody looks again before what is left of it: nothing may be left.
-                    self.cut_chain(room);
+                    if let Some(line) = &self.lifeline {
+                        line.cut(room);
+                    }
                     return Err(error);
                 }
             };
@@ -164,10 +166,10 @@ impl Remote<'_> {
                 (progress, limit) = (sp, self.entry_deadline());
             } else if limit.remaining().is_none() {
                 // It does not run: its cgroup was frozen. What it has closed by now is seen later.
-                self.keep(thread);
-                let thread = self.settle()?;
+                self.thread = Some(thread);
+                let thread = self.restore_registers()?;
                 self.resettle(thread);
-                return Err(TraceError::NotEntered(self.tid()));
+                return Err(TraceError::NotEntered(self.tid));
             }
         }
     }
@@ -177,9 +179,9 @@ impl Remote<'_> {
         // The signal at the end of the chain before has done its work; it is not handed on.
         let is_end = matches!(thread.stop(), Stop::SignalDelivery(signal) if signal.as_raw() == end.signal);
         let running = if is_end { thread.run_without_signal()? } else { thread.run()? };
-        match running.wait(Deadline::after(self.patience()))? {
+        match running.wait(Deadline::after(self.patience))? {
             Waited::Stopped(thread) => Ok(thread),
-            Waited::Gone => Err(TraceError::Gone(self.tid())),
+            Waited::Gone => Err(TraceError::Gone(self.tid)),
             Waited::Late(late) => {
                 late.interrupt()?;
                 self.next_stop(late)
@@ -196,15 +198,15 @@ impl Remote<'_> {
             return Ok(Judged::Through(thread));
         }
         if thread.is_fault_of_chain(running.at)? {
-            self.keep(thread);
-            let thread = self.settle()?;
+            self.thread = Some(thread);
+            let thread = self.restore_registers()?;
             thread.interrupt_next()?;
             let thread = self.next_stop(thread.run_without_signal()?)?;
             self.resettle(thread);
             return Ok(Judged::Ended(ChainEnd::NotHere));
         }
         let thread = self.deliver(thread)?;
-        self.keep(thread);
+        self.thread = Some(thread);
         Ok(Judged::Ended(ChainEnd::Interrupted))
     }
 
@@ -213,10 +215,36 @@ impl Remote<'_> {
         // The signal has done its work; it is not handed on.
         thread.interrupt_next()?;
         let thread = self.next_stop(thread.run_without_signal()?)?;
-        self.keep(thread);
+        self.thread = Some(thread);
         // The next call must not find the chain in its lifeline.
-        let thread = self.settle()?;
+        let thread = self.restore_registers()?;
         self.resettle(thread);
         Ok(())
+    }
+
+    /// The thread back after its registers were restored. Its lifeline is laid with the next call: after a chain mostly
+    /// comes another one, which brings its own.
+    fn resettle(&mut self, thread: Stopped) {
+        self.laying = Laying::BeforeNextCall;
+        self.thread = Some(thread);
+    }
+
+    /// Gives the thread other registers, with `line` for its lifeline.
+    fn displace(
+        &mut self,
+        mut thread: Stopped,
+        line: Lifeline,
+        registers: &Registers,
+    ) -> Result<Stopped, TraceError> {
+        self.lifeline = Some(line);
+        self.laying = Laying::Done;
+        self.displaced = true;
+        match thread.set_registers(registers) {
+            Ok(()) => Ok(thread),
+            Err(error) => {
+                self.thread = Some(thread);
+                Err(error)
+            }
+        }
     }
 }
