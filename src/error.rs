@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use crate::ids::{Pid, RemoteAddr, Tid};
 use crate::proc::{ProcError, Seccomp};
-use crate::trace::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// A request to the kernel about a traced thread failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

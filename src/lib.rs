@@ -66,7 +66,7 @@
 //! for people, and everything that came from a target passes through [`output::sanitize`]. [`exit::Exit`] is the
 //! status that follows from the report.
 //!
-//! When something fails on the way, the kernel's bare answer becomes a reason: [`trace::refusal::Refusal`] finds out
+//! When something fails on the way, the kernel's bare answer becomes a reason: [`refusal::Refusal`] finds out
 //! which of a dozen rules made ptrace(2) say EPERM, and [`error::AttachError::hint`] says what to do about it.
 //!
 //! # Layers
@@ -136,6 +136,7 @@ pub mod plan;
 pub mod policy;
 pub mod proc;
 pub mod progress;
+pub mod refusal;
 pub mod report;
 pub mod select;
 pub mod selectors;

@@ -10,9 +10,9 @@ use crate::output::sanitize::printable;
 use crate::output::units::Counted;
 use crate::plan::Plan;
 use crate::proc::{ProcError, Procfs};
+use crate::refusal::Refusal;
 use crate::selectors::Selectors;
 use crate::survey::{Detail, Match, NetnsError, Survey, SurveyError, survey};
-use crate::trace::refusal::Refusal;
 
 /// Looks at what is selected. `None` if a network namespace that was named can't be asked; that has been said then, and
 /// nothing was touched.

@@ -5,9 +5,9 @@ use crate::error::AttachError;
 use crate::ids::Pid;
 use crate::kind::Kind;
 use crate::proc::{Mapping, ProcError, Process, Procfs, Seccomp, Status};
+use crate::refusal::Refusal;
 use crate::report::{PatientReport, RingReport, Text};
 use crate::trace::read_memory;
-use crate::trace::refusal::Refusal;
 
 /// So much of the beginning of a program is read: its ELF header, and its notes.
 const BEGIN: usize = 4096;

@@ -29,7 +29,7 @@ use crate::inject::restart;
 use crate::net::Copies;
 use crate::proc::{ProcError, Process, Procfs};
 use crate::progress;
-use crate::trace::refusal::Refusal;
+use crate::refusal::Refusal;
 use crate::trace::{
     Deadline, Roll, SeizedGroup, Stopped, StoppedGroup, on_this_thread, on_tracer_thread, signals,
 };

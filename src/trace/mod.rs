@@ -4,7 +4,6 @@ mod deadline;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod group;
-pub mod refusal;
 mod round_up;
 mod seen;
 pub mod signals;

@@ -68,7 +68,7 @@ impl Seized {
     /// Attaches to a thread without stopping it (PTRACE_SEIZE, Linux 3.4).
     ///
     /// # Errors
-    /// What ptrace(2) answers: EPERM has many causes, which [`crate::trace::refusal`] tells apart; ESRCH means
+    /// What ptrace(2) answers: EPERM has many causes, which [`crate::refusal`] tells apart; ESRCH means
     /// that the thread is gone.
     pub fn seize(tid: Tid) -> Result<Self, Errno> {
         sys::seize(tid, sys::OPTION_SYSGOOD)?;
