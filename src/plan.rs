@@ -41,6 +41,10 @@ impl Protection {
         match self {
             Self::Myself => "name another process",
             Self::OneNumber => "name one by its --inode, or leave out --seq",
+            // To close what listens would end the service.
+            Self::Unfit(_, Unfit::NotAConnection | Unfit::Connecting) => {
+                "'fdclose list' shows the connections, with their states"
+            }
             Self::Unfit(..) => "use --method close",
             Self::Registered(_) => {
                 "--method shutdown ends it there, too; give --force if you mean the descriptor alone"

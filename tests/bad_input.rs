@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{Before, Victim, fdclose};
+use std::net::TcpListener;
+
+use common::evidence::LISTEN;
+use common::{Before, NOBODY, Need, Victim, evidence, fdclose, fdclose_as, lacks};
 
 /// What to add to `--pid P --inode N`, and a word the message must have.
 const WRONG: [(&[&str], &str); 41] = [
@@ -90,4 +93,73 @@ fn a_pid_alone_does_not_close_everything() {
     fdclose(&["--pid", &victim.pid_arg()]).exits(2).one_error();
     before.assert_untouched();
     assert_eq!(victim.ask("check"), "open=1");
+}
+
+/// What a tired engineer types: said is what is wrong and what to do next, and nothing is touched.
+#[test]
+fn slips_are_told_with_a_way_out() {
+    let mut victim = Victim::spawn("close_wait", &[]);
+    let before = Before::of(victim.pid());
+    let (pid, inode) = (victim.pid_arg(), victim.value::<String>("inodes"));
+    let (listener, gone) = (TcpListener::bind("127.0.0.1:0").expect("a port is free"), pid_of_nobody());
+    let taken = listener.local_addr().expect("it is bound").to_string();
+    let not_of_a_network = format!("/proc/{pid}/ns/mnt");
+    let listening = evidence::tcp_rows(victim.pid())
+        .into_iter()
+        .find(|row| row.state == LISTEN && !evidence::numbers_of(victim.pid(), row.inode).is_empty())
+        .expect("the victim listens")
+        .inode
+        .to_string();
+    let watch = ["watch", "--pid", &pid, "--idle-for", "1h"];
+    for (args, status, words) in [
+        (&[&watch[..], &["--metrics", &taken]].concat()[..], 2, &["has that port", "ss -ltnp"][..]),
+        (&[&watch[..], &["--metrics", "192.0.2.1:1"]].concat(), 2, &["no such address", "ip address"]),
+        (&["watch", "--pid", &gone, "--idle-for", "1h"], 1, &["there is no process"]),
+        (&["watch", "--idle-for", "1h"], 2, &["every idle connection", "--state close-wait"]),
+        (&["watch", "--idle-for", "1h", "--kind", "tcp", "--netns", "all"], 2, &["every idle connection"]),
+        (&["watch", "--json"], 2, &["fdclose watch --help"]),
+        (&["list", "--netns", &not_of_a_network], 2, &["is no network namespace", "ip netns"]),
+        (&["list", "--netns", "/proc/self/nothing"], 2, &["can't open", "ip netns"]),
+        (&["--pid", &pid, "--inode", &listening, "--method", "reset"], 2, &["not connected", "fdclose list"]),
+        (&["--pid", &pid, "--inode", &inode, "--signal", "TERM"], 2, &["--method kill only"]),
+        (&["--pid", &pid, "--state", "close-wait"], 2, &["1 descriptor of 1 process)", "--dry-run"]),
+        (&["--pid", &pid, "--kind", "udp", "--state", "close-wait"], 2, &["--kind leaves none"]),
+    ] {
+        let run = fdclose(args).exits(status);
+        for word in words {
+            run.says(&[word]);
+        }
+        run.one_error();
+        assert!(!run.stderr.contains("os error"), "{run:#?}");
+    }
+    before.assert_untouched();
+    assert_eq!(victim.ask("check"), "open=1");
+}
+
+#[test]
+fn an_ordinary_user_is_told_what_a_namespace_takes() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let victim = Victim::spawn("close_wait", &[]);
+    let run = fdclose_as(NOBODY, &["list", "--netns", &victim.pid_arg()]).exits(2);
+    run.one_error().says(&["run fdclose as root"]);
+}
+
+#[test]
+fn a_kernel_thread_is_not_said_to_be_fit_for_a_close() {
+    if lacks(&[Need::KernelThreads]) {
+        return;
+    }
+    let document = fdclose(&["doctor", "--pid", "2", "--json"]).exits(0).json();
+    let refusal = document["target"]["refusal"].as_str().expect("a reason");
+    assert!(refusal.contains("kernel thread"), "{document:#}");
+    assert_ne!(document["advice"]["method"], "close");
+}
+
+/// A number that no process has.
+fn pid_of_nobody() -> String {
+    let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").expect("there is a /proc");
+    // Numbers are below it.
+    most.trim().to_owned()
 }

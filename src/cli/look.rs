@@ -28,6 +28,9 @@ pub(super) fn look(
     match survey(procfs, selectors, detail) {
         Err(SurveyError::Netns(error)) => {
             let hint = match &error {
+                NetnsError::Process { source: ProcError::Denied { .. }, .. } => {
+                    Some("it takes the rights of ptrace(2) over that process: run fdclose as root")
+                }
                 NetnsError::Process { .. } => None,
                 NetnsError::Path { .. } | NetnsError::NoNamespace { .. } => {
                     Some("'ip netns' lists those with a name; /proc/PID/ns/net is that of a process")

@@ -127,7 +127,7 @@ impl<'a> Watcher<'a> {
     ) -> anyhow::Result<Result<Self, Exit>> {
         let exporter = match watch.metrics.map(Exporter::start) {
             Some(Err(error)) => {
-                terminal.error(&printable(format!("{error:#}").as_bytes()), None)?;
+                terminal.error(&printable(error.what.as_bytes()), error.hint.as_deref())?;
                 return Ok(Err(Exit::Refused));
             }
             Some(Ok(exporter)) => {
@@ -137,8 +137,16 @@ impl<'a> Watcher<'a> {
             None => None,
         };
         let pids = &watch.selectors.pids;
-        let open = |pid: &Pid| procfs.open(*pid).ok();
-        let named = (!pids.is_empty()).then(|| pids.iter().filter_map(open).collect());
+        let (open, gone): (Vec<_>, Vec<_>) =
+            pids.iter().map(|pid| procfs.open(*pid).map_err(|_| *pid)).partition(Result::is_ok);
+        for pid in gone.into_iter().filter_map(Result::err) {
+            terminal.error(&format!("there is no process {pid}"), None)?;
+        }
+        let named: Option<Vec<Process>> =
+            (!pids.is_empty()).then(|| open.into_iter().filter_map(Result::ok).collect());
+        if named.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Err(Exit::NothingMatched));
+        }
         let own = own_facts(procfs);
         let (refused, warned, metrics) = (BTreeSet::new(), BTreeSet::new(), Metrics::default());
         Ok(Ok(Self { terminal, procfs, watch, own, named, refused, warned, metrics, exporter, first: true }))

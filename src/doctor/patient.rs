@@ -52,6 +52,14 @@ pub(super) fn look_at(procfs: &Procfs, process: &Process) -> Result<PatientRepor
 /// attached to.
 fn refusal(procfs: &Procfs, process: &Process, status: &Status) -> (Option<String>, Option<String>) {
     let leader = process.pid().leader();
+    let told = |refusal: Refusal| {
+        let why = refusal.to_string();
+        (Some(why), AttachError::Refused(refusal).hint())
+    };
+    // Its calls may be looked at by root like others', although there are none.
+    if process.stat().is_ok_and(|stat| stat.is_kernel_thread()) {
+        return told(Refusal::KernelThread);
+    }
     let tid = process.living_thread().unwrap_or(leader);
     let may = match process.syscall(tid) {
         Ok(_) => status.tracer_pid.is_none(),
@@ -64,10 +72,7 @@ fn refusal(procfs: &Procfs, process: &Process, status: &Status) -> (Option<Strin
         return (None, None);
     }
     match Refusal::diagnose(procfs, process, tid) {
-        Some(refusal) => {
-            let why = refusal.to_string();
-            (Some(why), AttachError::Refused(refusal).hint())
-        }
+        Some(refusal) => told(refusal),
         None => (Some("it has ended".to_owned()), None),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::bulk::Wanted;
 use super::tables::TableSet;
 use crate::ids::{Inode, Pid};
@@ -21,12 +23,12 @@ pub enum NetnsError {
         source: ProcError,
     },
     /// The path can't be opened.
-    #[error("can't open {}: {source}", path.display())]
+    #[error("can't open {}: {}", path.display(), source.desc())]
     Path {
         /// As it was given.
         path: Box<Path>,
         /// Why.
-        source: std::io::Error,
+        source: Errno,
     },
     /// The path is something else.
     #[error("{} is no network namespace", path.display())]
@@ -74,7 +76,7 @@ impl Chosen {
                 match ask(&namespace, own, wanted) {
                     Ok((diag, set)) => chosen.all.push((namespace.number(), diag, set)),
                     Err(error) if all => chosen.unasked.push(error),
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(not_of_a_network(choice, error).into()),
                 }
             }
         }
@@ -111,7 +113,20 @@ fn at(path: &Path) -> Result<Namespace, NetnsError> {
     match Namespace::at(path) {
         Ok(Some(namespace)) => Ok(namespace),
         Ok(None) => Err(NetnsError::NoNamespace { path: path.into() }),
-        Err(source) => Err(NetnsError::Path { path: path.into(), source }),
+        Err(error) => Err(NetnsError::Path {
+            path: path.into(),
+            source: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+        }),
+    }
+}
+
+/// A namespace of another sort is told by entering it alone.
+fn not_of_a_network(choice: &NetnsChoice, error: NetnsError) -> NetnsError {
+    match (choice, error) {
+        (NetnsChoice::Path(path), NetnsError::Unasked { source: DiagError::Refused(Errno::EINVAL), .. }) => {
+            NetnsError::NoNamespace { path: path.as_path().into() }
+        }
+        (_, error) => error,
     }
 }
 

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -42,9 +43,10 @@ struct Server {
 
 impl Exporter {
     /// Listens on `address`.
-    pub(super) fn start(address: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).with_context(|| format!("can't listen on {address}"))?;
-        let server = Some(Server::start(&listener)?);
+    pub(super) fn start(address: SocketAddr) -> Result<Self, NoExporter> {
+        let listener = TcpListener::bind(address).map_err(|error| NoExporter::listening(address, &error))?;
+        let began = Server::start(&listener);
+        let server = Some(began.map_err(|error| NoExporter { what: format!("{error:#}"), hint: None })?);
         Ok(Self { listener, server })
     }
 
@@ -64,6 +66,36 @@ impl Exporter {
         self.server = None;
         let server = self.server.insert(Server::start(&self.listener)?);
         feed::send(text.as_bytes(), &mut server.feed).context("can't tell the metrics server")
+    }
+}
+
+/// Why metrics can't be served, and what to do about it.
+#[derive(Debug)]
+pub(super) struct NoExporter {
+    pub(super) what: String,
+    pub(super) hint: Option<String>,
+}
+
+impl NoExporter {
+    fn listening(address: SocketAddr, error: &io::Error) -> Self {
+        let port = address.port();
+        let (why, hint) = match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EADDRINUSE) => (
+                "somebody has that port already".to_owned(),
+                format!("'ss -ltnp sport = :{port}' shows who; choose another port"),
+            ),
+            Some(Errno::EADDRNOTAVAIL) => (
+                "this machine has no such address".to_owned(),
+                "'ip address' shows which it has; 127.0.0.1 serves those on this machine".to_owned(),
+            ),
+            Some(Errno::EACCES) => (
+                "ports below 1024 take CAP_NET_BIND_SERVICE".to_owned(),
+                "choose a higher port, or run fdclose as root".to_owned(),
+            ),
+            Some(errno) => (errno.desc().to_owned(), "choose another address".to_owned()),
+            None => (error.to_string(), "choose another address".to_owned()),
+        };
+        Self { what: format!("can't listen on {address}: {why}"), hint: Some(hint) }
     }
 }
 
