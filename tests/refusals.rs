@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 
 use common::evidence::{self, LISTEN};
-use common::{Before, NOBODY, Need, Victim, fdclose, fdclose_as, lacks, wait_until};
+use common::{Before, NOBODY, Need, Victim, confined, fdclose, fdclose_as, lacks, wait_until};
 
 #[test]
 fn standard_descriptors_need_force() {
@@ -174,22 +174,7 @@ fn an_ordinary_user_may_act_on_a_process_of_their_own() {
 
 #[test]
 fn a_process_under_seccomp_survives() {
-    for mode in ["strict", "filter"] {
-        let mut victim = Victim::spawn("confined", &[mode]);
-        let (fd, inode): (i32, String) = (victim.value("fd"), victim.value("inode"));
-        let before = Before::of(victim.pid());
-        let run = fdclose(&["--pid", &victim.pid_arg(), "--inode", &inode]);
-        // With CAP_SYS_ADMIN seccomp can be suspended; without, the close has to be refused.
-        match run.status {
-            Some(0) => before.assert_lost_only(&[fd]),
-            Some(2) => {
-                run.one_error().says(&["seccomp"]);
-                before.assert_untouched();
-            }
-            other => panic!("{mode}: {other:?}: {run:#?}"),
-        }
-        assert_eq!(victim.ask("check"), "", "{mode}");
-    }
+    confined::acts_or_refuses("close", |_, before, fd| before.assert_lost_only(&[fd]));
 }
 
 #[test]

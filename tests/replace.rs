@@ -9,10 +9,10 @@ use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use common::cc::compile;
-use common::evidence;
 use common::{
     Before, NOBODY, Need, Run, Victim, alone, fdclose, fdclose_as, fdclose_dying_at, lacks, outcome,
 };
+use common::{confined, evidence};
 use common::{sys, wait_until};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde_json::json;
@@ -274,22 +274,9 @@ fn killed_in_the_middle() {
 
 #[test]
 fn it_is_replaced_under_seccomp() {
-    for mode in ["strict", "filter"] {
-        let mut victim = Victim::spawn("confined", &[mode]);
-        let (fd, inode): (i32, u64) = (victim.value("fd"), victim.value("inode"));
-        let before = Before::of(victim.pid());
-        let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string(), "--method", "replace"]);
-        match run.status {
-            Some(0) => assert_ne!(evidence::socket_inode(victim.pid(), fd), inode, "{mode}"),
-            // Without CAP_SYS_ADMIN.
-            Some(2) => {
-                run.one_error().says(&["seccomp"]);
-                before.assert_untouched();
-            }
-            other => panic!("{mode}: {other:?}: {run:#?}"),
-        }
-        assert_eq!(victim.ask("check"), "", "{mode}");
-    }
+    confined::acts_or_refuses("replace", |victim, _, fd| {
+        assert_ne!(evidence::socket_inode(victim.pid(), fd), victim.value::<u64>("inode"));
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub(crate) mod before;
 mod binaries;
 pub(crate) mod cc;
 pub(crate) mod cgroup;
+pub(crate) mod confined;
 pub(crate) mod connection;
 pub(crate) mod evidence;
 pub(crate) mod instants;
