@@ -26,7 +26,7 @@ pub struct Subject {
 /// A descriptor that matches.
 #[derive(Debug, Clone)]
 pub struct Match {
-    /// Its process, as an index into [`Survey::subjects`].
+    /// Its process, as an index into [`super::Survey::subjects`].
     pub subject: usize,
     /// The descriptor.
     pub fd: Fd,
