@@ -184,7 +184,7 @@ fn what_is_no_namespace_is_refused() {
         ("/proc/self/stat", "no network namespace"),
         ("/no/such/file", "can't open"),
         ("no-such-name", "can't open /run/netns/no-such-name"),
-        ("/proc/self/ns/uts", "can't ask"),
+        ("/proc/self/ns/uts", "is no network namespace"),
         ("2147483647", "can't tell"),
         ("", "is no network namespace"),
     ] {

@@ -124,5 +124,5 @@ fn the_arguments_of_the_unit_are_accepted_and_touch_nothing() {
     assert!(words.contains(&"--dry-run"), "nothing is closed before somebody has said what: {arguments}");
     // One process that is none ends it at once.
     words.extend(["--pid", "2147483647"]);
-    common::fdclose(&[&["watch"], &words[..]].concat()).exits(1).one_error().says(&["has ended"]);
+    common::fdclose(&[&["watch"], &words[..]].concat()).exits(1).one_error().says(&["there is no process"]);
 }
