@@ -1,46 +1,73 @@
 //! What a survey found, as `list` tells it: every descriptor, and a summary by process.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use crate::growth::Growth;
-use crate::ids::Pid;
+use crate::ids::{Pid, Tid};
 use crate::net::TcpMemory;
-use crate::proc::Procfs;
-use crate::report::{FdReport, ListReport, ProcessUse, TcpMemoryReport, Text};
-use crate::survey::{Match, Subject, Survey};
+use crate::proc::{FdTarget, Procfs};
+use crate::report::{
+    FdReport, FdRows, FileName, ListReport, ProcessUse, SocketsReport, TcpMemoryReport, Text,
+};
+use crate::selectors::Selectors;
+use crate::survey::{Detail, Match, Subject, Survey, SurveyError, sockets, survey_each};
 
-/// Reports on everything in `survey`.
-#[must_use]
-pub fn listing(procfs: &Procfs, survey: &Survey, growths: Option<&mut Growths>) -> ListReport {
-    let mut fds: Vec<FdReport> = survey.matches.iter().map(|found| fd_report(survey, found)).collect();
-    let mut processes: Vec<ProcessUse> = survey.subjects.iter().map(process_use).collect();
-    // Both are in the order of their processes.
-    let mut rest = fds.as_slice();
-    for process in &mut processes {
-        let (own, others) = rest.split_at(rest.partition_point(|fd| fd.pid <= process.pid));
-        count(process, own);
-        rest = others;
-    }
-    fds.sort_by_key(|fd| (fd.pid, Reverse(fd.idle_ms)));
+/// Looks at what is selected, and reports on it.
+///
+/// # Errors
+/// As [`survey_each`].
+pub fn list(
+    procfs: &Procfs,
+    selectors: &Selectors,
+    growths: Option<&mut Growths>,
+) -> Result<(Survey, ListReport), SurveyError> {
+    let mut fds = FdRows::default();
+    let mut processes: Vec<ProcessUse> = Vec::new();
+    // There may be hundreds of thousands: nothing but what is told of each is kept.
+    let survey = survey_each(procfs, selectors, Detail::All, &mut |subject, found| {
+        if processes.len() <= found.subject {
+            processes.push(process_use(subject));
+        }
+        if let Some(process) = processes.last_mut() {
+            let row = fd_report(subject, process.comm.clone(), found);
+            count(process, &row);
+            fds.push(row);
+        }
+    })?;
+    fds.sort();
     if let Some(growths) = growths {
-        growths.note(survey, &mut processes);
+        growths.note(&survey, &mut processes);
     }
-    ListReport::new(fds, processes, TcpMemory::read(procfs).map(TcpMemoryReport::from))
+    let memory = TcpMemory::read(procfs).map(TcpMemoryReport::from);
+    Ok((survey, ListReport::new(fds, processes, memory)))
 }
 
-fn fd_report(survey: &Survey, found: &Match) -> FdReport {
-    let subject = survey.subject_of(found);
+/// Looks at the TCP sockets that are selected, whoever holds them, and reports on them.
+///
+/// # Errors
+/// As [`sockets`].
+pub fn list_sockets(procfs: &Procfs, selectors: &Selectors) -> Result<(Survey, SocketsReport), SurveyError> {
+    let (survey, rows) = sockets(procfs, selectors)?;
+    let memory = TcpMemory::read(procfs).map(TcpMemoryReport::from);
+    Ok((survey, SocketsReport::new(rows, memory)))
+}
+
+fn fd_report(subject: &Subject, comm: Text, found: Match) -> FdReport {
     let queue = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let name = match found.identity.target {
+        FdTarget::Socket(inode) => FileName::Socket(inode),
+        _ => FileName::from(found.name()),
+    };
     FdReport {
         pid: subject.process.pid(),
-        comm: Text::from(subject.comm.clone()),
+        tid: subject.is_private.then_some(subject.table),
+        comm,
         uid: subject.uid,
         fd: found.fd,
         inode: found.identity.target.inode(),
         kind: found.kind(),
-        name: Text::from(found.name()),
+        name,
         deleted: found.identity.target.is_deleted(),
         state: found.tcp_state(),
         local: found.local(),
@@ -49,7 +76,7 @@ fn fd_report(survey: &Survey, found: &Match) -> FdReport {
         send_q: found.socket.as_ref().map(|socket| queue(socket.send_q)),
         idle_ms: found.socket.as_ref().and_then(|socket| socket.idle_ms),
         netns: found.netns.or(subject.netns),
-        watched_by: found.watched_by.clone(),
+        watched_by: found.watched_by,
     }
 }
 
@@ -61,6 +88,7 @@ fn process_use(subject: &Subject) -> ProcessUse {
         .and_then(|dir| dir.count().map_or_else(|| dir.list().map(|fds| fds.len()), Ok));
     ProcessUse {
         pid: subject.process.pid(),
+        tid: subject.is_private.then_some(subject.table),
         comm: Text::from(subject.comm.clone()),
         listed: 0,
         watched: 0,
@@ -72,13 +100,13 @@ fn process_use(subject: &Subject) -> ProcessUse {
     }
 }
 
-fn count(process: &mut ProcessUse, fds: &[FdReport]) {
-    process.listed = fds.len();
-    process.watched = fds.iter().filter(|fd| !fd.watched_by.is_empty()).count();
-    for state in fds.iter().filter_map(|fd| fd.state) {
+fn count(process: &mut ProcessUse, fd: &FdReport) {
+    process.listed += 1;
+    process.watched += usize::from(!fd.watched_by.is_empty());
+    if let Some(state) = fd.state {
         *process.states.entry(state).or_default() += 1;
     }
-    process.idle_ms_max = fds.iter().filter_map(|fd| fd.idle_ms).max();
+    process.idle_ms_max = process.idle_ms_max.max(fd.idle_ms);
 }
 
 /// How the numbers of descriptors of processes grow, from one look to the next.
@@ -86,7 +114,7 @@ fn count(process: &mut ProcessUse, fds: &[FdReport]) {
 pub struct Growths {
     begun: Instant,
     /// By number and start time: a number may come to mean another process.
-    by_process: HashMap<(Pid, u64), Growth>,
+    by_process: HashMap<(Pid, Option<Tid>, u64), Growth>,
 }
 
 impl Default for Growths {
@@ -104,7 +132,7 @@ impl Growths {
             let (Ok(started), Some(open)) = (subject.process.start_time(), process.descriptors) else {
                 continue;
             };
-            let key = (process.pid, started);
+            let key = (process.pid, process.tid, started);
             let mut growth = before.remove(&key).unwrap_or_default();
             growth.note(now, open);
             process.runs_out_in_s = process

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
@@ -20,7 +21,7 @@ pub const SCHEMA: u32 = 1;
 /// In JSON they are a string. What is not UTF-8 becomes U+FFFD there: JSON has no bytes, and a reader that
 /// needs them has the pid and the descriptor to ask the kernel with.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Text(Vec<u8>);
+pub struct Text(Arc<[u8]>);
 
 impl Text {
     /// The bytes as they came.
@@ -32,7 +33,7 @@ impl Text {
 
 impl<T: Into<Vec<u8>>> From<T> for Text {
     fn from(bytes: T) -> Self {
-        Self(bytes.into())
+        Self(Arc::from(bytes.into()))
     }
 }
 
@@ -104,6 +105,8 @@ pub enum ConnectionFate {
 pub struct HolderReport {
     /// The process.
     pub pid: Pid,
+    /// The thread, if it has a descriptor table of its own and is not the main thread.
+    pub tid: Option<Tid>,
     /// Its name.
     pub comm: Text,
     /// Its descriptor.
@@ -321,13 +324,17 @@ mod doctor;
 mod explain;
 mod keepalive;
 mod list;
+mod rows;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, dead_code, reason = "for tests, and a part of it for fuzz targets")]
 pub(crate) mod sample;
+mod sockets;
 mod watch;
 
 pub use doctor::{Advice, Check, DoctorReport, PatientReport, RingReport};
 pub use explain::{CallReport, ExplainedFd, ExplainedProcess, Explanation};
 pub use keepalive::{KeepaliveReport, KeepaliveTarget};
-pub use list::{FdReport, ListReport, ProcessUse, TcpMemoryReport};
+pub use list::{FdReport, FileName, ListReport, ProcessUse, TcpMemoryReport};
+pub use rows::FdRows;
+pub use sockets::{SocketReport, Sockets, SocketsReport};
 pub use watch::WatchLine;

@@ -1,34 +1,42 @@
 //! What is there: the descriptors that a selection matches, and what the socket tables say of them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
-use crate::net::{Copies, SocketInfo};
-use crate::proc::{FdDir, FdIdentity, FdTarget, ProcError, Process, Procfs};
+use crate::net::{Copies, NetError, SocketInfo};
+use crate::proc::{FdIdentity, FdTarget, ProcError, Procfs};
 use crate::select::{self, Choice, SocketFacts, Verdict};
 use crate::selectors::Selectors;
 use crate::watchdog;
 
 mod bulk;
 mod calls;
+mod collect;
+mod crew;
 mod everyone;
+mod look;
 mod matches;
 mod namespaces;
+mod scan;
+mod sockets;
 mod tables;
 mod watched;
 
 pub use calls::{CallOn, calls_of};
+pub use collect::survey_each;
 pub use everyone::with_all_holders;
 pub use matches::{Match, Subject};
 pub use namespaces::NetnsError;
 pub use tables::Diags;
 
+use look::Found;
 use namespaces::Chosen;
 use tables::Tables;
-use watched::{Instances, Others};
+use watched::Watches;
+
+pub use sockets::{ByNamespace, sockets};
 
 /// How much must be known of sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +55,7 @@ const ASK_ONE_BY_ONE: usize = 500;
 pub struct Survey {
     /// The processes with matches.
     pub subjects: Vec<Subject>,
-    /// The matches, by process and descriptor.
+    /// The matches, by process and descriptor; empty if they were not to be kept.
     pub matches: Vec<Match>,
     /// Processes that could not be looked into, with the reason. Only those that were asked for by number, or
     /// that the user may not look into.
@@ -71,6 +79,9 @@ pub enum SurveyError {
     /// A network namespace that was named can't be asked.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// The sockets of fdclose's own network namespace can't be listed.
+    #[error("can't list the sockets: {0}")]
+    Sockets(#[from] NetError),
 }
 
 /// Looks at every process that `selectors` allows.
@@ -79,104 +90,24 @@ pub enum SurveyError {
 /// Only if /proc itself, or a network namespace that was named, can't be read; what concerns one process is in
 /// [`Survey::unreadable`].
 pub fn survey(procfs: &Procfs, selectors: &Selectors, detail: Detail) -> Result<Survey, SurveyError> {
-    let mut survey = Survey { idle_for: selectors.idle_for, ..Survey::default() };
-    let mut tables = Tables { wanted: bulk::Wanted::of(selectors, detail), ..Tables::default() };
-    if !selectors.netns.is_empty() {
-        tables.chosen = Some(Chosen::ask(procfs, &selectors.netns, &tables.wanted)?);
-    }
-    let named = !selectors.pids.is_empty();
-    let mut pids = if named { selectors.pids.clone() } else { procfs.pids()? };
-    pids.sort_unstable();
-    pids.dedup();
-    for pid in pids {
-        let _watched = watchdog::over(pid);
-        let opened = if named { procfs.open(pid) } else { procfs.open_listed(pid) };
-        let looked = opened.and_then(|process| look_into(process, selectors, detail, &mut tables));
-        match looked {
-            Ok(Some(found)) => survey.add(found, selectors, detail, &mut tables),
-            Ok(None) => {}
-            // Processes end while the host is scanned; that is no news unless one was named.
-            Err(error) if error.is_gone() && !named => {}
-            Err(error) => survey.unreadable.push((pid, error)),
-        }
-    }
-    survey.unasked = tables.chosen.map(|chosen| chosen.unasked).unwrap_or_default();
-    survey.diags = tables.diags;
-    Ok(survey)
-}
-
-/// The matches of one process, before the socket tables are asked.
-struct Found {
-    subject: Subject,
-    matches: Vec<(Fd, FdIdentity, Verdict)>,
-    instances: Instances,
-}
-
-fn look_into(
-    process: Process,
-    selectors: &Selectors,
-    detail: Detail,
-    tables: &mut Tables,
-) -> Result<Option<Found>, ProcError> {
-    // A kernel thread or a zombie has a name but no descriptors; a name may be asked for.
-    let comm = if selectors.comms.is_empty() { None } else { Some(process.comm()?) };
-    if !select::by_process(selectors, process.pid(), comm.as_deref().unwrap_or_default()) {
-        return Ok(None);
-    }
-    let dir = process.fd_dir_of_process()?;
-    let (instances, others) = (Mutex::new(Instances::default()), Others::default());
-    let wanted = |fd| others.leave_out_unless(select::by_number(selectors, fd), fd);
-    let mut matches =
-        bulk::look(&process, &dir, wanted, |fd| identify(&dir, selectors, detail, fd, &instances), tables)?;
-    if matches.is_empty() {
-        return Ok(None);
-    }
-    matches.sort_unstable_by_key(|(fd, ..)| *fd);
-    let comm = match comm {
-        Some(comm) => comm,
-        None => process.comm()?,
-    };
-    // Only a listing shows it.
-    let uid = if detail == Detail::All { process.uid().ok() } else { None };
-    let netns = process.namespace_of(dir.tid(), "net").ok();
-    let mut instances = instances.into_inner().unwrap_or_else(PoisonError::into_inner);
-    instances.look_among(&others, &dir);
-    instances.sort();
-    Ok(Some(Found { subject: Subject { process, comm, uid, netns, table: dir.tid() }, matches, instances }))
-}
-
-/// What one descriptor is, if it is selected or may be.
-fn identify(
-    dir: &FdDir,
-    selectors: &Selectors,
-    detail: Detail,
-    fd: Fd,
-    instances: &Mutex<Instances>,
-) -> Result<Option<(Fd, FdIdentity, Verdict)>, ProcError> {
-    watchdog::beat();
-    // The descriptor may be closed since it was listed.
-    let Some(target) = dir.read(fd)? else { return Ok(None) };
-    let kind = target.kind();
-    if Instances::are(kind) {
-        instances.lock().unwrap_or_else(PoisonError::into_inner).note(fd, kind);
-    }
-    let verdict = select::by_descriptor(selectors, fd, &target);
-    if verdict == Verdict::No {
-        return Ok(None);
-    }
-    let identity = match detail {
-        Detail::Ends => dir.identity_of(fd, target)?,
-        Detail::All => Some(FdIdentity::by_name(target)),
-    };
-    Ok(identity.map(|identity| (fd, identity, verdict)))
+    let mut matches = Vec::new();
+    let survey = survey_each(procfs, selectors, detail, &mut |_, found| matches.push(found))?;
+    Ok(Survey { matches, ..survey })
 }
 
 impl Survey {
-    fn add(&mut self, found: Found, selectors: &Selectors, detail: Detail, tables: &mut Tables) {
+    fn add(
+        &mut self,
+        found: Found,
+        selectors: &Selectors,
+        detail: Detail,
+        tables: &mut Tables,
+        each: &mut dyn FnMut(&Subject, Match),
+    ) {
         if let Some(chosen) = &mut tables.chosen {
-            return self.add_of_namespaces(found, selectors, chosen);
+            return self.add_of_namespaces(found, selectors, chosen, each);
         }
-        let Found { subject, matches, instances } = found;
+        let Found { subject, matches, instances, .. } = found;
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
         let mut known = match detail {
@@ -188,42 +119,45 @@ impl Survey {
         let mut table = tables.with(&subject, &unknown);
         if detail == Detail::All {
             // A socket that is in no table, such as one that `ss --kill` has ended, still tells of itself.
-            let in_none = |(_, inode): &&(Fd, Inode)| table.is_none_or(|table| table.get(*inode).is_none());
+            let in_none = |(_, inode): &&(Fd, Inode)| table.is_none_or(|table| !table.has(*inode));
             let nowhere: Vec<_> = unknown.iter().filter(in_none).take(ASK_ONE_BY_ONE).copied().collect();
             known.extend(ask(&subject, &nowhere, tables));
             table = tables.with(&subject, &unknown);
         }
-        let look_up = |inode| known.get(&inode).or_else(|| table.as_ref()?.get(inode));
-        let index = self.subjects.len();
-        let before = self.matches.len();
-        self.matches.reserve(matches.len());
+        let look_up = |inode| known.get(&inode).cloned().or_else(|| table.as_ref()?.get(inode));
+        let mut watches = Watches::new(&subject, instances);
+        let mut matched = false;
         for (fd, identity, verdict) in matches {
             let socket = socket_inode(&identity).and_then(look_up);
             let is_selected = match verdict {
-                Verdict::AskSocket => self.chooses(selectors, socket),
+                Verdict::AskSocket => self.chooses(selectors, socket.as_ref()),
                 Verdict::Yes => true,
                 Verdict::No => false,
             };
             if is_selected {
-                let socket = socket.cloned();
-                self.matches.push(Match::new(index, fd, identity, socket, None));
+                let mut found = Match::new(self.subjects.len(), fd, identity, socket, None);
+                watches.mark(&mut found);
+                each(&subject, found);
+                matched = true;
             }
         }
-        self.add_subject(subject, &instances, before);
-    }
-
-    /// Adds the process whose matches those from `before` on are, if there are any.
-    fn add_subject(&mut self, subject: Subject, instances: &Instances, before: usize) {
-        let Some(own @ [_, ..]) = self.matches.get_mut(before..) else { return };
-        watched::mark(&subject, instances, own);
-        self.subjects.push(subject);
+        if matched {
+            self.subjects.push(subject);
+        }
     }
 
     /// As [`Self::add`], of sockets in chosen namespaces alone. One that is in another namespace than its process goes
     /// without its cookie: whoever looks for it by that would do so in the wrong place, and believe it gone.
-    fn add_of_namespaces(&mut self, found: Found, selectors: &Selectors, chosen: &mut Chosen) {
-        let Found { subject, matches, instances } = found;
-        let (index, before) = (self.subjects.len(), self.matches.len());
+    fn add_of_namespaces(
+        &mut self,
+        found: Found,
+        selectors: &Selectors,
+        chosen: &mut Chosen,
+        each: &mut dyn FnMut(&Subject, Match),
+    ) {
+        let Found { subject, matches, instances, .. } = found;
+        let mut watches = Watches::new(&subject, instances);
+        let mut matched = false;
         let only_tcp = bulk::only_tcp(selectors);
         for (fd, identity, _) in matches {
             let Some(inode) = socket_inode(&identity) else { continue };
@@ -231,13 +165,18 @@ impl Survey {
                 chosen.complete_for(inode);
             }
             let Some((number, socket)) = chosen.get(inode, subject.netns) else { continue };
-            if self.chooses(selectors, Some(socket)) {
+            if self.chooses(selectors, Some(&socket)) {
                 let cookie = socket.cookie.filter(|_| subject.netns == Some(number));
-                let socket = Some(SocketInfo { cookie, ..socket.clone() });
-                self.matches.push(Match::new(index, fd, identity, socket, Some(number)));
+                let socket = Some(SocketInfo { cookie, ..socket });
+                let mut found = Match::new(self.subjects.len(), fd, identity, socket, Some(number));
+                watches.mark(&mut found);
+                each(&subject, found);
+                matched = true;
             }
         }
-        self.add_subject(subject, &instances, before);
+        if matched {
+            self.subjects.push(subject);
+        }
     }
 
     /// Whether a socket is selected by what is known of it; one of which not enough is known is counted.

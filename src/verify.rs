@@ -214,8 +214,8 @@ fn look_up(subject: &Subject, tcp: &[Freed<'_>]) -> Option<Remaining> {
 /// belong to others, or have just ended.
 fn holders_of(procfs: &Procfs, inodes: &BTreeSet<Inode>) -> HashMap<Inode, Vec<HolderReport>> {
     let mut holders: HashMap<Inode, Vec<HolderReport>> = HashMap::new();
-    for Holder { inode, pid, comm, fd } in procfs.holders(inodes, || true).found {
-        holders.entry(inode).or_default().push(HolderReport { pid, comm: Text::from(comm), fd });
+    for Holder { inode, pid, tid, comm, fd } in procfs.holders(inodes, || true).found {
+        holders.entry(inode).or_default().push(HolderReport { pid, tid, comm: Text::from(comm), fd });
     }
     holders
 }

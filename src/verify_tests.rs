@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 fn own() -> Subject {
     let process = Procfs::host().open(Pid::new(std::process::id().cast_signed()).unwrap()).unwrap();
     let table = process.pid().leader();
-    Subject { comm: process.comm().unwrap(), uid: None, netns: process.netns().ok(), process, table }
+    let (comm, netns) = (process.comm().unwrap(), process.netns().ok());
+    Subject { comm, uid: None, netns, process, table, is_private: false }
 }
 
 /// The report on a descriptor of this process, as if it had been freed.

@@ -25,11 +25,14 @@ const LOOKS: u32 = 8;
 /// The watching thread does little.
 const STACK: usize = 64 * 1024;
 
+/// So many processes are dealt with at a time at most; more would only go unnamed.
+const MOST_SUBJECTS: usize = 8;
+
 /// What is being done, and whether anything is.
 #[derive(Debug)]
 struct Work {
-    /// The process that is being dealt with.
-    subject: Mutex<Option<Pid>>,
+    /// The processes that are being dealt with.
+    subjects: Mutex<[Option<Pid>; MOST_SUBJECTS]>,
     /// How many signs of life there were.
     beats: AtomicU64,
 }
@@ -48,7 +51,7 @@ pub fn limit() -> Option<Duration> {
 /// Does something while the watching thread holds no lock, such as making a process that has no such thread. That one
 /// may call [`start`] anew.
 pub fn while_it_rests<T>(act: impl FnOnce() -> T) -> T {
-    WORK.with_subject(|_| act())
+    WORK.with_subjects(|_| act())
 }
 
 /// From now on, calls `on_hang` when for `limit` there was no sign of life while a process was [dealt with](over). To be
@@ -69,18 +72,19 @@ pub fn start(limit: Duration, on_hang: impl FnOnce(Pid) + Send + 'static) -> io:
 
 /// While this lives, a process is being dealt with.
 #[derive(Debug)]
-pub struct Watched(());
+pub struct Watched(Pid);
 
-/// A process is being dealt with. There is one at a time.
+/// A process is being dealt with, by this thread alone. A thread that hangs shows when the others have nothing left to
+/// do.
 #[must_use]
 pub fn over(pid: Pid) -> Watched {
     WORK.begin(pid);
-    Watched(())
+    Watched(pid)
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        WORK.end();
+        WORK.end(self.0);
     }
 }
 
@@ -91,25 +95,33 @@ pub fn beat() {
 
 impl Work {
     const fn none() -> Self {
-        Self { subject: Mutex::new(None), beats: AtomicU64::new(0) }
+        Self { subjects: Mutex::new([None; MOST_SUBJECTS]), beats: AtomicU64::new(0) }
     }
 
     fn begin(&self, pid: Pid) {
         // Before the subject is seen, so that no silence before it counts.
         self.beat();
-        self.with_subject(|subject| *subject = Some(pid));
+        self.with_subjects(|subjects| {
+            if let Some(place) = subjects.iter_mut().find(|place| place.is_none()) {
+                *place = Some(pid);
+            }
+        });
     }
 
-    fn end(&self) {
-        self.with_subject(|subject| *subject = None);
+    fn end(&self, pid: Pid) {
+        self.with_subjects(|subjects| {
+            if let Some(place) = subjects.iter_mut().find(|place| **place == Some(pid)) {
+                *place = None;
+            }
+        });
     }
 
     fn beat(&self) {
         self.beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn with_subject<T>(&self, look: impl FnOnce(&mut Option<Pid>) -> T) -> T {
-        look(&mut self.subject.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_subjects<T>(&self, look: impl FnOnce(&mut [Option<Pid>]) -> T) -> T {
+        look(&mut *self.subjects.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -147,7 +159,7 @@ impl Watch {
         self.looked = Instant::now();
         // Somebody who was stopped, by Ctrl-Z or a debugger, has not been silent meanwhile.
         let was_stopped = since > self.interval * 2;
-        let subject = self.work.with_subject(|subject| *subject);
+        let subject = self.work.with_subjects(|subjects| subjects.iter().find_map(|subject| *subject));
         let beats = self.work.beats.load(Ordering::Relaxed);
         match subject {
             Some(subject) if beats == self.last => {
@@ -192,7 +204,7 @@ mod tests {
             none_for(LIMIT / 20);
             WORK.beat();
         }
-        WORK.end();
+        WORK.end(pid);
         none_for(LIMIT * 3 / 2);
         WORK.begin(pid);
         assert_eq!(hangs.recv_timeout(Duration::from_secs(30)), Ok(pid));

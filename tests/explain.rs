@@ -32,7 +32,7 @@ fn other_holders_are_named_and_nothing_is_touched() {
     let (pid, inode) = (victim.pid_arg(), inode.to_string());
     let args = ["--pid", &pid, "--inode", &inode, "--explain", "--dry-run"];
     let document = fdclose(&[&args[..], &["--json"]].concat()).exits(0).json();
-    let held = json!([{"pid": child, "comm": "forked_holder", "fd": fd}]);
+    let held = json!([{"pid": child, "tid": null, "comm": "forked_holder", "fd": fd}]);
     let found = of(&document, fd);
     assert_eq!((&found["holders"], &found["refusal"]), (&held, &Value::Null), "{document:#}");
     assert_eq!((&found["watched_by"], &found["calls"]), (&json!([]), &json!([])));

@@ -23,7 +23,10 @@ fn the_other_process_keeps_the_connection_and_is_named() {
     let target = outcome(&document, fd);
     assert_eq!(target["fd_freed"], true);
     assert_eq!(target["connection"], "remains");
-    assert_eq!(target["holders"], serde_json::json!([{"pid": child, "comm": "forked_holder", "fd": fd}]));
+    assert_eq!(
+        target["holders"],
+        serde_json::json!([{"pid": child, "tid": null, "comm": "forked_holder", "fd": fd}])
+    );
 }
 
 #[test]

@@ -22,6 +22,43 @@ fn a_threads_own_table_is_not_taken_for_the_processes() {
 }
 
 #[test]
+fn the_holder_of_a_threads_own_table_is_found() {
+    let victim = Victim::spawn("tables", &["private", "--connection"]);
+    let (pid, tid, fd): (u32, u32, i32) = (victim.pid(), victim.value("tid"), victim.value("fd"));
+    let inode: u64 = victim.value("inode");
+    let (pid_arg, inode_arg) = (victim.pid_arg(), inode.to_string());
+
+    // Of the process that is named, and among all there are.
+    for args in [["--pid", &*pid_arg, "--kind", "tcp"], ["--inode", &*inode_arg, "--kind", "any"]] {
+        let document = fdclose(&[&["list", "--json"], &args[..]].concat()).exits(0).json();
+        let place = |row: &serde_json::Value| [row["pid"].clone(), row["tid"].clone(), row["fd"].clone()];
+        let rows = document["fds"].as_array().expect("a list");
+        let mut held: Vec<_> = rows.iter().filter(|row| row["inode"] == inode).map(place).collect();
+        held.sort_by_key(|[_, tid, _]| tid.as_u64());
+        assert_eq!(
+            serde_json::json!(held),
+            serde_json::json!([[pid, null, fd], [pid, tid, fd]]),
+            "{document:#}"
+        );
+        let tids: Vec<_> =
+            document["processes"].as_array().expect("a list").iter().map(|of| &of["tid"]).collect();
+        assert!(tids.contains(&&serde_json::json!(tid)), "{document:#}");
+    }
+    let shown = fdclose(&["list", "--inode", &inode_arg]).exits(0).stdout;
+    assert!(
+        shown.contains("  TID  ") && shown.contains(&format!("({pid}, thread {tid}): 1 CLOSE-WAIT")),
+        "{shown}"
+    );
+
+    let document = fdclose(&["--pid", &pid_arg, "--inode", &inode_arg, "--json"]).exits(0).json();
+    let target = outcome(&document, fd);
+    assert_eq!(target["connection"], "remains", "{target:#}");
+    let holder = serde_json::json!({"pid": pid, "tid": tid, "comm": "tables", "fd": fd});
+    assert_eq!(target["holders"], serde_json::json!([holder]));
+    assert_eq!(evidence::link_of_thread(pid, tid, fd), Some(format!("socket:[{inode}]")));
+}
+
+#[test]
 fn a_table_two_processes_share_is_freed_for_both() {
     let mut victim = Victim::spawn("tables", &["shared"]);
     let (child, fd): (u32, i32) = (victim.value("child"), victim.value("fd"));

@@ -98,6 +98,12 @@ enum RawCommand {
         #[arg(long, value_name = "TIME", value_parser = values::period(), allow_hyphen_values = true)]
         #[arg(help_heading = "Output")]
         watch: Option<Duration>,
+        /// TCP sockets alone, whoever holds them: faster
+        ///
+        /// As the kernel lists them, those that nobody holds included; no process is looked into. Those of fdclose's
+        /// own network namespace, or of those named by --netns.
+        #[arg(long, help_heading = "Output")]
+        no_holders: bool,
         #[command(flatten)]
         output: RawOutput,
     },
@@ -320,8 +326,8 @@ impl From<Raw> for Cli {
                 conduct: raw.conduct.into(),
                 output: raw.output.into(),
             }),
-            Some(RawCommand::List { selectors, watch, output }) => {
-                Command::List(List { selectors: selectors.into(), watch, output: output.into() })
+            Some(RawCommand::List { selectors, watch, no_holders, output }) => {
+                Command::List(List { selectors: selectors.into(), watch, no_holders, output: output.into() })
             }
             Some(RawCommand::Keepalive { selectors, wish, output }) => Command::Keepalive(KeepaliveAction {
                 selectors: selectors.into(),

@@ -177,8 +177,7 @@ pub(super) fn own_facts(procfs: &Procfs) -> OwnFacts {
 fn agree(terminal: &Terminal, survey: &Survey, plan: &Plan, method: Method) -> anyhow::Result<bool> {
     let preview = apply::preview(survey, plan, method, true);
     agree_to(terminal, method.imperative(), plan.len(), plan.processes.len(), |layout, out| {
-        let rows: Vec<table::Row<'_>> = preview.targets.iter().map(table::Row::from).collect();
-        table::write(&rows, layout, out)
+        table::write(preview.targets.iter().map(table::Row::from), layout, out)
     })
 }
 

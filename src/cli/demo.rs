@@ -39,6 +39,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, oversight: Oversight<'_>) -> an
     wait_for_leak(procfs, &leak)?;
     let everything = List {
         watch: None,
+        no_holders: false,
         selectors: Selectors {
             states: vec![],
             kinds: vec![crate::selectors::KindChoice::Only(crate::kind::Kind::Tcp)],

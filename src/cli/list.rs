@@ -4,39 +4,68 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::look::{look, report_nothing, report_unreadable};
+use super::look::{looked, report_nothing, report_unreadable};
 use super::terminal::Terminal;
 use super::{List, Output};
 use crate::exit::Exit;
 use crate::ids::Pid;
 use crate::kind::Kind;
-use crate::listing::{Growths, listing};
+use crate::listing::{self, Growths};
 use crate::output::{Layout, json, summary, table};
 use crate::proc::Procfs;
 use crate::report::ListReport;
 use crate::selectors::{KindChoice, Selectors};
-use crate::survey::Detail;
 
 /// Lists what is selected, once or again and again.
 ///
 /// # Errors
 /// /proc can't be read, or a stream can't be written to.
 pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<Exit> {
+    if list.no_holders {
+        return sockets(terminal, procfs, &list.selectors, list.output);
+    }
     let selectors = with_default_kind(&list.selectors);
     if let Some(every) = list.watch {
         return watch(terminal, procfs, &selectors, every, list.output);
     }
-    let Some(survey) = look(terminal, procfs, &selectors, Detail::All)? else { return Ok(Exit::Refused) };
+    let looked = looked(terminal, listing::list(procfs, &selectors, None))?;
+    let Some((survey, report)) = looked else { return Ok(Exit::Refused) };
+    let found = !report.fds.is_empty();
     let if_nothing = report_unreadable(terminal, procfs, &selectors, &survey)?;
-    let report = listing(procfs, &survey, None);
     terminal.result(|layout, out| show(&report, list.output, layout, out))?;
-    if !report.fds.is_empty() {
+    if found {
         return Ok(Exit::of_listing(report.fds.len()));
     }
     if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
         report_nothing(terminal, &selectors)?;
     }
     Ok(if_nothing)
+}
+
+/// Lists sockets as the kernel does, without a look into any process.
+fn sockets(
+    terminal: &Terminal,
+    procfs: &Procfs,
+    selectors: &Selectors,
+    output: Output,
+) -> anyhow::Result<Exit> {
+    let looked = looked(terminal, listing::list_sockets(procfs, selectors))?;
+    let Some((survey, report)) = looked else { return Ok(Exit::Refused) };
+    report_unreadable(terminal, procfs, selectors, &survey)?;
+    terminal.result(|layout, out| {
+        if output.json {
+            return json::write(&report, out);
+        }
+        if output.quiet {
+            return Ok(());
+        }
+        table::write(report.sockets.iter().map(table::Row::from), layout, out)?;
+        summary::write_sockets(&report, layout, out)
+    })?;
+    if report.sockets.is_empty() {
+        terminal.error("no TCP socket matched", None)?;
+    }
+    Ok(Exit::of_listing(report.sockets.len()))
 }
 
 /// Lists it every so often, until the user ends it, nobody reads on, or every process that was named is gone.
@@ -51,7 +80,8 @@ fn watch(
     let mut first = true;
     loop {
         let begun = Instant::now();
-        let Some(survey) = look(terminal, procfs, selectors, Detail::All)? else { return Ok(Exit::Refused) };
+        let listed = listing::list(procfs, selectors, Some(&mut growths));
+        let Some((survey, report)) = looked(terminal, listed)? else { return Ok(Exit::Refused) };
         let lives = |pid: &Pid| {
             let living = procfs.open(*pid).and_then(|process| process.living_thread());
             !living.is_err_and(|error| error.is_gone())
@@ -64,7 +94,6 @@ fn watch(
                 return Ok(if_nothing);
             }
         }
-        let report = listing(procfs, &survey, Some(&mut growths));
         let is_read =
             terminal.screen(!output.json, first, |layout, out| show(&report, output, layout, out))?;
         if !is_read {
@@ -82,8 +111,7 @@ fn show(report: &ListReport, output: Output, layout: &Layout, out: &mut dyn Writ
     if output.quiet {
         return Ok(());
     }
-    let rows: Vec<table::Row<'_>> = report.fds.iter().map(table::Row::from).collect();
-    table::write(&rows, layout, out)?;
+    table::write(report.fds.iter().map(table::Row::from), layout, out)?;
     summary::write(report, layout, out)
 }
 

@@ -25,7 +25,15 @@ pub(super) fn look(
     selectors: &Selectors,
     detail: Detail,
 ) -> anyhow::Result<Option<Survey>> {
-    match survey(procfs, selectors, detail) {
+    looked(terminal, survey(procfs, selectors, detail))
+}
+
+/// What came of a look, as [`look`] has it.
+///
+/// # Errors
+/// As [`look`].
+pub(super) fn looked<T>(terminal: &Terminal, found: Result<T, SurveyError>) -> anyhow::Result<Option<T>> {
+    match found {
         Err(SurveyError::Netns(error)) => {
             let hint = match &error {
                 NetnsError::Process { source: ProcError::Denied { .. }, .. } => {
@@ -75,7 +83,7 @@ pub(super) fn report_unreadable(
         return Ok(Exit::NothingMatched);
     }
     let mut exit = Exit::NothingMatched;
-    if survey.matches.is_empty() {
+    if survey.subjects.is_empty() {
         for pid in &selectors.pids {
             if let Some(refusal) = has_nothing(procfs, *pid) {
                 exit = Exit::Refused;

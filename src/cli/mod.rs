@@ -99,8 +99,29 @@ pub struct List {
     pub selectors: Selectors,
     /// Again and again, this often.
     pub watch: Option<Duration>,
+    /// Sockets alone, without their holders.
+    pub no_holders: bool,
     /// What to print.
     pub output: Output,
+}
+
+impl List {
+    /// What can't be told without looking into processes.
+    fn contradiction(&self) -> Option<UsageError> {
+        let Selectors { pids, fds, comms, kinds, deleted, .. } = &self.selectors;
+        let given = [
+            ("--pid", !pids.is_empty()),
+            ("--fd", !fds.is_empty()),
+            ("--comm", !comms.is_empty()),
+            ("--kind", !kinds.is_empty()),
+            ("--deleted", *deleted),
+            ("--watch", self.watch.is_some()),
+        ];
+        let (option, _) = given.into_iter().find(|(_, is_given)| *is_given && self.no_holders)?;
+        let message =
+            format!("--no-holders looks into no process and lists TCP sockets once: leave out {option}");
+        Some(UsageError { message, hint: None })
+    }
 }
 
 /// `fdclose keepalive`.
@@ -212,6 +233,12 @@ where
             return Err(NotParsed::Usage(UsageError::watches_all()));
         }
         Command::Watch(watch) => Some(&watch.selectors),
+        Command::List(list) => {
+            if let Some(error) = list.contradiction() {
+                return Err(NotParsed::Usage(error));
+            }
+            None
+        }
         _ => None,
     };
     if let Some(selectors) = acts_on {

@@ -59,5 +59,5 @@ pub fn explain(procfs: &Procfs, survey: &Survey, plan: &Plan) -> Explanation {
 }
 
 fn report(holder: &Holder) -> HolderReport {
-    HolderReport { pid: holder.pid, comm: Text::from(holder.comm.clone()), fd: holder.fd }
+    HolderReport { pid: holder.pid, tid: holder.tid, comm: Text::from(holder.comm.clone()), fd: holder.fd }
 }

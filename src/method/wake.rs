@@ -122,7 +122,8 @@ impl<'a> Wake<'a> {
         let holders = self.holders(&inodes, candidate, group, on_stop)?;
         let is_others = |inode: Inode| {
             holders.found.iter().any(|holder| {
-                let is_meant = holder.pid == self.job.process.pid()
+                let is_meant = holder.tid.is_none()
+                    && holder.pid == self.job.process.pid()
                     && self.socket(holder.fd).is_some_and(|(_, of)| of == inode);
                 holder.inode == inode && !is_meant && holder.pid.as_raw().unsigned_abs() != process::id()
             })

@@ -6,6 +6,7 @@ use super::diag::{Diag, DiagError, Dumped};
 use super::endpoint::{Endpoint, UnixName};
 use super::error::NetError;
 use super::lines::each_line;
+use super::packed::Packed;
 use super::row::{SocketInfo, parse_inet, parse_unix};
 use super::state::TcpState;
 use crate::ids::{Inode, Tid};
@@ -47,7 +48,7 @@ impl Protocols {
 /// path is written raw, newlines included); where two rows disagree, neither is believed.
 #[derive(Debug, Default)]
 pub struct SocketTable {
-    rows: Vec<SocketInfo>,
+    rows: Vec<Packed>,
     /// Inode and place in `rows`, sorted; rows without an inode are not in it.
     by_inode: Vec<(Inode, usize)>,
     skipped: usize,
@@ -77,7 +78,7 @@ impl SocketTable {
         let tid = process.living_thread()?;
         let mut table = Self::default();
         let asked = Diag::of_thread(process, tid)
-            .map(|mut diag| diag.dump_tcp(states, want_info, |row| table.rows.push(row)));
+            .map(|mut diag| diag.dump_tcp(states, want_info, |row| table.rows.push(Packed::new(row))));
         if let Ok(Ok(dumped)) = asked {
             (table.skipped, table.interrupted) = (dumped.skipped, dumped.interrupted);
         } else {
@@ -94,7 +95,7 @@ impl SocketTable {
     /// As [`Diag::dump_tcp`].
     pub fn ask_for_tcp(diag: &mut Diag, states: &[TcpState], want_info: bool) -> Result<Self, DiagError> {
         let mut table = Self::default();
-        let dumped = diag.dump_tcp(states, want_info, |row| table.rows.push(row))?;
+        let dumped = diag.dump_tcp(states, want_info, |row| table.rows.push(Packed::new(row)))?;
         (table.skipped, table.interrupted) = (dumped.skipped, dumped.interrupted);
         table.index();
         Ok(table)
@@ -136,15 +137,25 @@ impl SocketTable {
 
     /// What the tables say about the socket `inode`.
     #[must_use]
-    pub fn get(&self, inode: Inode) -> Option<&SocketInfo> {
+    pub fn get(&self, inode: Inode) -> Option<SocketInfo> {
+        self.row_of(inode).map(Packed::unpack)
+    }
+
+    /// Whether there is a row of the socket `inode`.
+    #[must_use]
+    pub fn has(&self, inode: Inode) -> bool {
+        self.row_of(inode).is_some()
+    }
+
+    fn row_of(&self, inode: Inode) -> Option<&Packed> {
         let at = self.by_inode.partition_point(|(other, _)| *other < inode);
         let (found, row) = self.by_inode.get(at)?;
         if *found == inode { self.rows.get(*row) } else { None }
     }
 
     /// Every row, those without an inode (TIME-WAIT, orphaned) included.
-    pub fn iter(&self) -> impl Iterator<Item = &SocketInfo> {
-        self.rows.iter()
+    pub fn iter(&self) -> impl Iterator<Item = SocketInfo> {
+        self.rows.iter().map(Packed::unpack)
     }
 
     /// The sockets of a kind with these two ends, v4-mapped addresses taken as v4: whether a connection still
@@ -154,10 +165,10 @@ impl SocketTable {
         kind: Kind,
         local: &Endpoint,
         peer: &Endpoint,
-    ) -> impl Iterator<Item = &'a SocketInfo> + use<'a> {
+    ) -> impl Iterator<Item = SocketInfo> + use<'a> {
         let (local, peer) = (local.canonical(), peer.canonical());
         let both_inet = local.is_some() && peer.is_some();
-        self.rows.iter().filter(move |row| {
+        self.iter().filter(move |row| {
             both_inet
                 && row.kind == kind
                 && row.local.canonical() == local
@@ -181,26 +192,27 @@ impl SocketTable {
     /// Asks for the sockets of `protocols`, and returns those that could not be asked for: a kernel may lack the
     /// part for one.
     fn ask(&mut self, diag: &mut Diag, protocols: Protocols) -> Protocols {
-        let mut ask =
-            |wanted: bool, dump: &mut dyn FnMut(&mut Vec<SocketInfo>) -> Result<Dumped, DiagError>| {
-                let before = self.rows.len();
-                match wanted.then(|| dump(&mut self.rows)) {
-                    None => false,
-                    Some(Ok(dumped)) => {
-                        self.skipped += dumped.skipped;
-                        self.interrupted |= dumped.interrupted;
-                        false
-                    }
-                    Some(Err(_)) => {
-                        self.rows.truncate(before);
-                        true
-                    }
+        let mut ask = |wanted: bool, dump: &mut dyn FnMut(&mut Vec<Packed>) -> Result<Dumped, DiagError>| {
+            let before = self.rows.len();
+            match wanted.then(|| dump(&mut self.rows)) {
+                None => false,
+                Some(Ok(dumped)) => {
+                    self.skipped += dumped.skipped;
+                    self.interrupted |= dumped.interrupted;
+                    false
                 }
-            };
+                Some(Err(_)) => {
+                    self.rows.truncate(before);
+                    true
+                }
+            }
+        };
         Protocols {
-            tcp: ask(protocols.tcp, &mut |rows| diag.dump_tcp(TcpState::ALL, true, |row| rows.push(row))),
-            udp: ask(protocols.udp, &mut |rows| diag.dump_udp(|row| rows.push(row))),
-            unix: ask(protocols.unix, &mut |rows| diag.dump_unix(|row| rows.push(row))),
+            tcp: ask(protocols.tcp, &mut |rows| {
+                diag.dump_tcp(TcpState::ALL, true, |row| rows.push(Packed::new(row)))
+            }),
+            udp: ask(protocols.udp, &mut |rows| diag.dump_udp(|row| rows.push(Packed::new(row)))),
+            unix: ask(protocols.unix, &mut |rows| diag.dump_unix(|row| rows.push(Packed::new(row)))),
         }
     }
 
@@ -237,7 +249,7 @@ impl SocketTable {
                 _ => parse_inet(line, kind),
             });
             match row {
-                Some(row) => self.rows.push(row),
+                Some(row) => self.rows.push(Packed::new(row)),
                 None => self.skipped += 1,
             }
         })
@@ -253,8 +265,8 @@ impl SocketTable {
             .rows
             .iter()
             .enumerate()
-            .filter(|(_, row)| row.inode != Inode(0))
-            .map(|(at, row)| (row.inode, at))
+            .map(|(at, row)| (row.inode(), at))
+            .filter(|(inode, _)| *inode != Inode(0))
             .collect();
         self.by_inode.sort_unstable();
         if !self.unix_by_proc {
@@ -262,11 +274,15 @@ impl SocketTable {
         }
         for pair in self.by_inode.windows(2) {
             let [(inode, one), (other_inode, other)] = *pair else { continue };
-            let unix = self.rows[one].kind == Kind::Unix && self.rows[other].kind == Kind::Unix;
-            if inode == other_inode && unix && self.rows[one] != self.rows[other] {
-                for row in [one, other] {
-                    self.rows[row].state = None;
-                    self.rows[row].local = Endpoint::Unix(UnixName::Unnamed);
+            if inode != other_inode {
+                continue;
+            }
+            let sockets = [one, other].map(|row| self.rows[row].unpack());
+            let unix = sockets.iter().all(|socket| socket.kind == Kind::Unix);
+            if unix && sockets[0] != sockets[1] {
+                for (row, socket) in [one, other].into_iter().zip(sockets) {
+                    let local = Endpoint::Unix(UnixName::Unnamed);
+                    self.rows[row] = Packed::new(SocketInfo { state: None, local, ..socket });
                 }
             }
         }

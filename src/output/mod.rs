@@ -6,6 +6,7 @@
 use std::io;
 
 pub mod confirm;
+mod digits;
 pub mod doctor;
 pub mod explain;
 pub mod failures;

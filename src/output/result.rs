@@ -70,8 +70,7 @@ fn write_many(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let shown = if verbose { targets.len() } else { targets.len().min(MANY) };
-    let rows: Vec<Row<'_>> = targets[..shown].iter().map(Row::from).collect();
-    table::write(&rows, layout, out)?;
+    table::write(targets[..shown].iter().map(Row::from), layout, out)?;
     if shown < targets.len() {
         writeln!(out, "... and {} more (-v shows all)", Count(targets.len() - shown))?;
     }
@@ -225,7 +224,11 @@ fn write_holders(target: &TargetReport, named: bool, out: &mut dyn Write) -> io:
 }
 
 fn write_holder(holder: &HolderReport, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "{} ({}) fd {}", bounded(holder.comm.as_bytes(), NAME_WIDTH), holder.pid, holder.fd)
+    write!(out, "{} ({}", bounded(holder.comm.as_bytes(), NAME_WIDTH), holder.pid)?;
+    if let Some(tid) = holder.tid {
+        write!(out, ", thread {tid}")?;
+    }
+    write!(out, ") fd {}", holder.fd)
 }
 
 /// A descriptor in a sentence: `fd 12 of nginx (1234), CLOSE-WAIT 127.0.0.1:8888 -> 127.0.0.1:49416`.

@@ -1,6 +1,7 @@
 //! What stands below the table of `list`: a sentence for each process, and one on the kernel's memory for TCP.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::sanitize::printable;
@@ -8,7 +9,7 @@ use super::style::Palette;
 use super::units::{Count, Counted, Idle};
 use super::{Layout, wrap};
 use crate::net::TcpState;
-use crate::report::{ListReport, ProcessUse, TcpMemoryReport};
+use crate::report::{ListReport, ProcessUse, SocketsReport, TcpMemoryReport};
 
 /// Above so many percent of its descriptors a process is worth a look, and above so many in trouble.
 const NOTABLE: u64 = 70;
@@ -35,16 +36,39 @@ pub fn write(report: &ListReport, layout: &Layout, out: &mut dyn Write) -> io::R
     }
 }
 
-fn of_process(process: &ProcessUse, palette: &Palette) -> String {
-    let mut parts: Vec<(TcpState, usize)> = process.states.iter().map(|(state, n)| (*state, *n)).collect();
+/// Writes the sentences below a table of sockets without their holders; nothing if nothing is listed.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write_sockets(report: &SocketsReport, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+    if report.sockets.is_empty() {
+        return Ok(());
+    }
+    let states = of_states(&report.states, &layout.palette).join(", ");
+    let idle = report.idle_ms_max.map(|ms| format!(", idle up to {}", Idle(ms))).unwrap_or_default();
+    let sentence = format!("{}: {states}{idle}\n", Counted(report.sockets.len(), "socket"));
+    writeln!(out)?;
+    wrap::write(&sentence, layout.width, out)?;
+    match &report.tcp_memory {
+        Some(memory) => wrap::write(&of_memory(memory, &layout.palette), layout.width, out),
+        None => Ok(()),
+    }
+}
+
+/// `2 CLOSE-WAIT`, most of them first.
+fn of_states(states: &BTreeMap<TcpState, usize>, palette: &Palette) -> Vec<String> {
+    let mut parts: Vec<(TcpState, usize)> = states.iter().map(|(state, n)| (*state, *n)).collect();
     parts.sort_by_key(|(_, count)| Reverse(*count));
-    let mut parts: Vec<String> = parts
-        .into_iter()
-        .map(|(state, count)| match state {
-            TcpState::CloseWait => format!("{0}{1} {state}{0:#}", palette.notable, Count(count)),
-            _ => format!("{} {state}", Count(count)),
-        })
-        .collect();
+    let part = |(state, count)| match state {
+        TcpState::CloseWait => format!("{0}{1} {state}{0:#}", palette.notable, Count(count)),
+        _ => format!("{} {state}", Count(count)),
+    };
+    parts.into_iter().map(part).collect()
+}
+
+fn of_process(process: &ProcessUse, palette: &Palette) -> String {
+    let mut parts = of_states(&process.states, palette);
     let others = process.listed.saturating_sub(process.states.values().sum());
     if others > 0 {
         let noun = if parts.is_empty() { "descriptor" } else { "other" };
@@ -57,7 +81,8 @@ fn of_process(process: &ProcessUse, palette: &Palette) -> String {
     };
     let comm = printable(process.comm.as_bytes());
     let used = of_descriptors(process, palette);
-    format!("{comm} ({}): {}{idle}{watched}{used}\n", process.pid, parts.join(", "))
+    let thread = process.tid.map(|tid| format!(", thread {tid}")).unwrap_or_default();
+    format!("{comm} ({}{thread}): {}{idle}{watched}{used}\n", process.pid, parts.join(", "))
 }
 
 /// `; 95 of 100 descriptors in use (95 %), none left in 5m at this rate`.

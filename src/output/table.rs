@@ -18,7 +18,7 @@ mod cells;
 mod row;
 mod shown;
 
-use cells::{Column, Widths};
+use cells::{Column, Extent, Widths};
 pub use row::Row;
 use shown::Shown;
 
@@ -27,19 +27,21 @@ const GAP: usize = 2;
 /// Before lines that continue a row.
 const INDENT: usize = 4;
 
-/// Writes `rows` under a heading; nothing at all if there are none.
+/// Writes `rows`, which are gone through twice, under a heading; nothing at all if there are none.
 ///
 /// # Errors
 ///
 /// What `out` says.
-pub fn write(rows: &[Row<'_>], layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let widths = Widths::fitting(rows, layout.width);
+pub fn write(
+    mut rows: impl Iterator<Item = Row> + Clone,
+    layout: &Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(extent) = Extent::of(rows.clone(), layout.width.is_some()) else { return Ok(()) };
+    let widths = Widths::fitting(&extent, layout.width);
     let mut table = Table { layout, widths, line: String::new(), cell: String::new(), out };
-    table.heading(rows)?;
-    rows.iter().try_for_each(|row| table.row(row))
+    table.heading(&extent)?;
+    rows.try_for_each(|row| table.row(&row))
 }
 
 /// A table being written. The strings are kept from row to row: there may be 50,000.
@@ -52,9 +54,8 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn heading(&mut self, rows: &[Row<'_>]) -> io::Result<()> {
-        let (any, all) = (rows.iter().any(Row::has_ends), rows.iter().all(Row::has_ends));
-        let last = match (any, all) {
+    fn heading(&mut self, extent: &Extent) -> io::Result<()> {
+        let last = match (extent.any_ends, extent.all_ends) {
             (_, true) => "LOCAL -> PEER",
             (true, false) => "LOCAL -> PEER, NAME",
             (false, false) => "NAME",
@@ -71,7 +72,7 @@ impl Table<'_> {
         self.end_line()
     }
 
-    fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
+    fn row(&mut self, row: &Row) -> io::Result<()> {
         for (column, width) in self.widths.columns() {
             self.cell.clear();
             column.write(row, width, &mut self.cell);
@@ -112,12 +113,20 @@ impl Table<'_> {
 fn push_padded(line: &mut String, column: Column, text: &str, width: usize, style: Style) {
     let fill = width.saturating_sub(columns(text));
     let (before, after) = if column.is_number() { (fill, GAP) } else { (0, fill + GAP) };
-    line.extend(std::iter::repeat_n(' ', before));
+    push_blanks(line, before);
     if style.is_plain() {
         line.push_str(text);
     } else {
         // Writing to a String can't fail.
         let _ = write!(line, "{style}{text}{style:#}");
     }
-    line.extend(std::iter::repeat_n(' ', after));
+    push_blanks(line, after);
+}
+
+fn push_blanks(line: &mut String, count: usize) {
+    const BLANKS: &str = "                                ";
+    match BLANKS.get(..count) {
+        Some(blanks) => line.push_str(blanks),
+        None => line.extend(std::iter::repeat_n(' ', count)),
+    }
 }

@@ -12,9 +12,8 @@ fn plain(width: Option<usize>) -> Layout {
 
 fn list(width: Option<usize>) -> String {
     let fds = sample::list_awkward();
-    let rows: Vec<Row<'_>> = fds.iter().map(Row::from).collect();
     let mut out = Vec::new();
-    table::write(&rows, &plain(width), &mut out).unwrap();
+    table::write(fds.into_iter().map(Row::from), &plain(width), &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -39,7 +38,7 @@ fn list_at_80_columns() {
 fn list_of_the_usual_leak_at_80_columns() {
     let fd = sample::list_fd();
     let mut out = Vec::new();
-    table::write(&[Row::from(&fd)], &plain(Some(80)), &mut out).unwrap();
+    table::write(std::iter::once(Row::from(fd)), &plain(Some(80)), &mut out).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap());
 }
 
@@ -83,7 +82,7 @@ fn pid_fd_inode_and_endpoints_never_go() {
 #[test]
 fn an_empty_table_has_no_heading() {
     let mut out = Vec::new();
-    table::write(&[], &plain(Some(80)), &mut out).unwrap();
+    table::write(std::iter::empty(), &plain(Some(80)), &mut out).unwrap();
     assert!(out.is_empty());
 }
 

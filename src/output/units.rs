@@ -57,6 +57,24 @@ impl fmt::Display for Micros {
 #[derive(Debug, Clone, Copy)]
 pub struct Idle(pub u64);
 
+impl Idle {
+    /// How long the text is.
+    #[must_use]
+    pub fn columns(self) -> usize {
+        struct Counter(usize);
+        impl fmt::Write for Counter {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0 += text.len();
+                Ok(())
+            }
+        }
+        let mut counter = Counter(0);
+        // Counting can't fail.
+        let _ = fmt::Write::write_fmt(&mut counter, format_args!("{self}"));
+        counter.0
+    }
+}
+
 impl fmt::Display for Idle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0 / 1000;

@@ -163,8 +163,8 @@ fn fdinfo_lies_beside_fd() {
     let info = dir.fdinfo(fd(7)).unwrap().unwrap();
     assert_eq!((info.flags, info.mnt_id, info.watched.len()), (2, None, 1));
     assert_eq!(dir.fdinfo(fd(8)).unwrap(), None);
-    assert_eq!(process.epoll_watched(fd(7)).unwrap(), [Watched { fd: fd(5), ino: None }]);
-    assert_eq!(process.epoll_watched(fd(8)).unwrap(), []);
+    assert_eq!(process.epoll_watched(dir.tid(), fd(7)).unwrap(), [Watched { fd: fd(5), ino: None }]);
+    assert_eq!(process.epoll_watched(dir.tid(), fd(8)).unwrap(), []);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::fd_dir::FdDir;
 use super::fd_target::FdTarget;
 use super::process::Process;
 use super::procfs::Procfs;
-use crate::ids::{Fd, Inode, Pid};
+use crate::ids::{Fd, Inode, Pid, Tid};
 
 /// So often the processes are listed again for those made meanwhile.
 const MOST_LISTINGS: usize = 10;
@@ -19,6 +19,8 @@ pub struct Holder {
     pub inode: Inode,
     /// The process.
     pub pid: Pid,
+    /// The thread, if it has a descriptor table of its own and is not the main thread.
+    pub tid: Option<Tid>,
     /// Its name, unsanitised; empty if it could not be read.
     pub comm: Vec<u8>,
     /// Its descriptor.
@@ -68,7 +70,18 @@ impl Procfs {
 
 impl Holders {
     fn look_into(&mut self, process: &Process, sockets: &BTreeSet<Inode>) -> Result<(), ProcError> {
-        self.look_at(process, &process.fd_dir_of_process()?, sockets)
+        let dir = process.fd_dir_of_process()?;
+        self.look_at(process, &dir, sockets)?;
+        for tid in process.private_tables(dir.tid())? {
+            let before = self.found.len();
+            match process.fd_dir(tid).and_then(|dir| self.look_at(process, &dir, sockets)) {
+                Ok(()) => self.found[before..].iter_mut().for_each(|holder| holder.tid = Some(tid)),
+                // The thread has ended meanwhile; the process has not.
+                Err(error) if error.is_gone() => self.found.truncate(before),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Adds what is found in one descriptor table of a process.
@@ -86,7 +99,7 @@ impl Holders {
                 && sockets.contains(&inode)
             {
                 let comm = process.comm().unwrap_or_default();
-                self.found.push(Holder { inode, pid: process.pid(), comm, fd });
+                self.found.push(Holder { inode, pid: process.pid(), tid: None, comm, fd });
             }
         }
         Ok(())

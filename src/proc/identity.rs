@@ -13,7 +13,8 @@ use crate::ids::{Fd, Inode};
 pub struct FdIdentity {
     /// What its link says.
     pub target: FdTarget,
-    file: Option<FileId>,
+    /// Not of sockets and pipes, of which there may be hundreds of thousands: they need no room for it.
+    file: Option<Box<FileId>>,
 }
 
 /// From `fdinfo`: mount (3.15), inode number in its file system (5.14), number of an eventfd (5.2).
@@ -46,7 +47,10 @@ impl FdDir {
             return Ok(Some(FdIdentity::by_name(target)));
         }
         let info = self.fdinfo(fd)?;
-        Ok(info.map(|info| FdIdentity { target, file: Some((info.mnt_id, info.ino, info.eventfd_id)) }))
+        Ok(info.map(|info| FdIdentity {
+            target,
+            file: Some(Box::new((info.mnt_id, info.ino, info.eventfd_id))),
+        }))
     }
 }
 

@@ -228,13 +228,13 @@ fn fdinfo_tells_flags_and_what_epoll_watches() {
     let dir = process.fd_dir_of_process().unwrap();
     let info = dir.fdinfo(number(&eventfd.as_fd())).unwrap().unwrap();
     assert_eq!(info.flags & OFlag::O_ACCMODE.bits().cast_unsigned(), OFlag::O_RDWR.bits().cast_unsigned());
-    let found = process.epoll_watched(number(&epoll.0)).unwrap();
+    let found = process.epoll_watched(process.living_thread().unwrap(), number(&epoll.0)).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].fd, number(&watched));
     if let Some(ino) = found[0].ino {
         assert_eq!(Some(ino), target(&watched).inode());
     }
-    assert_eq!(process.epoll_watched(number(&watched)).unwrap(), []);
+    assert_eq!(process.epoll_watched(process.living_thread().unwrap(), number(&watched)).unwrap(), []);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod stat;
 mod status;
 mod sys;
 mod syscall;
+mod tables;
 pub(crate) mod text;
 
 pub use auxv::WordSize;
@@ -38,6 +39,7 @@ pub use procfs::Procfs;
 pub use stat::Stat;
 pub use status::{Seccomp, SignalMasks, Status, Uids};
 pub use syscall::InSyscall;
+pub(crate) use tables::same_descriptor_table;
 
 #[cfg(test)]
 mod fake_tests;

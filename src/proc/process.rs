@@ -52,6 +52,15 @@ impl Process {
         Self { dir, root, pid }
     }
 
+    /// The same process once more.
+    ///
+    /// # Errors
+    /// EMFILE or ENFILE.
+    pub fn try_clone(&self) -> Result<Self, ProcError> {
+        let dir = self.dir.try_clone().map_err(|error| ProcError::from_io(error, self.path(b"")))?;
+        Ok(Self { dir, root: Arc::clone(&self.root), pid: self.pid })
+    }
+
     /// The number. Only good for naming it, and for calls checked afterwards with [`Process::exists`].
     #[must_use]
     pub fn pid(&self) -> Pid {
@@ -239,12 +248,12 @@ impl Process {
         self.fd_dir(self.living_thread()?)
     }
 
-    /// What the epoll instance `fd` watches; empty if `fd` is none, or is not open.
+    /// What the epoll instance `fd` of a thread watches; empty if `fd` is none, or is not open.
     ///
     /// # Errors
     /// As [`FdDir::fdinfo`].
-    pub fn epoll_watched(&self, fd: Fd) -> Result<Vec<Watched>, ProcError> {
-        let info = self.fd_dir_of_process()?.fdinfo(fd)?;
+    pub fn epoll_watched(&self, table: Tid, fd: Fd) -> Result<Vec<Watched>, ProcError> {
+        let info = self.fd_dir(table)?.fdinfo(fd)?;
         Ok(info.map(|info| info.watched).unwrap_or_default())
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::NixPath;
 use nix::errno::Errno;
 
-use crate::ids::Pid;
+use crate::ids::{Pid, Tid};
 
 /// Longest link text. The kernel builds it in PATH_MAX (4,096) bytes, its end mark included, and fails with
 /// ENAMETOOLONG beyond (`do_proc_readlink`, fs/proc/base.c), so nothing is ever cut off at this length.
@@ -110,4 +110,12 @@ pub(super) fn pidfd_parent(pidfd: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: the request's number has the size of `info` in it, which is alive for the call.
     unsafe { pidfd_get_info(pidfd.as_raw_fd(), &raw mut info) }?;
     if info.mask & PIDFD_INFO_PID == 0 { Err(Errno::ENODATA) } else { Ok(info.ppid) }
+}
+
+/// Whether two threads share one descriptor table (kcmp(2), Linux 3.5).
+pub(super) fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
+    const KCMP_FILES: libc::c_long = 2;
+    // SAFETY: plain numbers.
+    let answer = unsafe { libc::syscall(libc::SYS_kcmp, one.as_raw(), other.as_raw(), KCMP_FILES, 0, 0) };
+    Errno::result(answer).map(|order| order == 0)
 }

@@ -1,12 +1,13 @@
 //! The document of `list`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::{SCHEMA, Text};
-use crate::ids::{Fd, Inode, Pid};
+use super::{FdRows, SCHEMA, Text};
+use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
 use crate::net::{Shortage, TcpMemory, TcpState};
 
@@ -15,6 +16,8 @@ use crate::net::{Shortage, TcpMemory, TcpState};
 pub struct FdReport {
     /// The process.
     pub pid: Pid,
+    /// The thread, if it has a descriptor table of its own and is not the main thread.
+    pub tid: Option<Tid>,
     /// Its name.
     pub comm: Text,
     /// Its effective user.
@@ -26,7 +29,7 @@ pub struct FdReport {
     /// What sort of file.
     pub kind: Kind,
     /// As in [`super::TargetReport::name`].
-    pub name: Text,
+    pub name: FileName,
     /// Whether the file's last name was removed.
     pub deleted: bool,
     /// The state of a TCP socket.
@@ -48,11 +51,72 @@ pub struct FdReport {
     pub watched_by: Vec<Fd>,
 }
 
+/// What the link of a descriptor says. The same text is the same, however it is kept.
+#[derive(Debug, Clone)]
+pub enum FileName {
+    /// `socket:[N]`.
+    Socket(Inode),
+    /// Anything.
+    Text(Text),
+}
+
+impl FileName {
+    /// As bytes, not sanitised.
+    #[must_use]
+    pub fn into_text(self) -> Text {
+        match self {
+            Self::Socket(_) => Text::from(self.to_string()),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+impl PartialEq for FileName {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Socket(one), Self::Socket(other)) => one == other,
+            (Self::Text(one), Self::Text(other)) => one == other,
+            (Self::Socket(_), Self::Text(text)) | (Self::Text(text), Self::Socket(_)) => {
+                let socket = if let Self::Socket(_) = self { self } else { other };
+                socket.to_string().as_bytes() == text.as_bytes()
+            }
+        }
+    }
+}
+
+impl Eq for FileName {}
+
+impl<T: Into<Vec<u8>>> From<T> for FileName {
+    fn from(name: T) -> Self {
+        Self::Text(Text::from(name))
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(inode) => write!(f, "socket:[{inode}]"),
+            Self::Text(text) => f.write_str(&String::from_utf8_lossy(text.as_bytes())),
+        }
+    }
+}
+
+impl Serialize for FileName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Socket(_) => serializer.collect_str(self),
+            Self::Text(text) => text.serialize(serializer),
+        }
+    }
+}
+
 /// What one process has of what is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProcessUse {
     /// The process.
     pub pid: Pid,
+    /// The thread, if it has a descriptor table of its own and is not the main thread.
+    pub tid: Option<Tid>,
     /// Its name.
     pub comm: Text,
     /// How many of its descriptors are listed.
@@ -118,7 +182,7 @@ pub struct ListReport {
     /// `list`.
     pub command: &'static str,
     /// Every descriptor that matched: by process, those whose peer has been silent for longest first.
-    pub fds: Vec<FdReport>,
+    pub fds: FdRows,
     /// What each process has of them.
     pub processes: Vec<ProcessUse>,
     /// The kernel's memory for TCP; `None` where it does not tell.
@@ -128,7 +192,7 @@ pub struct ListReport {
 impl ListReport {
     /// The document around what was found.
     #[must_use]
-    pub fn new(fds: Vec<FdReport>, processes: Vec<ProcessUse>, tcp_memory: Option<TcpMemoryReport>) -> Self {
+    pub fn new(fds: FdRows, processes: Vec<ProcessUse>, tcp_memory: Option<TcpMemoryReport>) -> Self {
         Self { schema: SCHEMA, command: "list", fds, processes, tcp_memory }
     }
 }

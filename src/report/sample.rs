@@ -58,7 +58,7 @@ pub(crate) fn waiter(raw_tid: i32, call: &'static str, end: WaitEnd) -> WaiterRe
 }
 
 pub(crate) fn holder(raw_pid: i32, raw_fd: i32) -> HolderReport {
-    HolderReport { pid: pid(raw_pid), comm: "worker".into(), fd: fd(raw_fd) }
+    HolderReport { pid: pid(raw_pid), tid: None, comm: "worker".into(), fd: fd(raw_fd) }
 }
 
 /// A descriptor of nginx that was refused, with the given number.
@@ -90,12 +90,13 @@ pub(crate) fn process() -> ProcessReport {
 pub(crate) fn list_fd() -> FdReport {
     FdReport {
         pid: pid(1234),
+        tid: None,
         comm: "nginx".into(),
         uid: Some(33),
         fd: fd(12),
         inode: Some(Inode(43000)),
         kind: Kind::Tcp,
-        name: "socket:[43000]".into(),
+        name: FileName::Socket(Inode(43000)),
         deleted: false,
         state: Some(TcpState::CloseWait),
         local: Some("127.0.0.1:8888".parse().unwrap()),
@@ -111,6 +112,7 @@ pub(crate) fn list_fd() -> FdReport {
 pub(crate) fn list_report(fds: Vec<FdReport>) -> ListReport {
     let busy = ProcessUse {
         pid: pid(1234),
+        tid: None,
         comm: "nginx".into(),
         listed: 2044,
         watched: 40,
@@ -122,6 +124,7 @@ pub(crate) fn list_report(fds: Vec<FdReport>) -> ListReport {
     };
     let calm = ProcessUse {
         pid: pid(4_194_304),
+        tid: None,
         comm: b"tmux: \x1b]0;x\x07srv".to_vec().into(),
         listed: 1,
         watched: 0,
@@ -140,7 +143,7 @@ pub(crate) fn list_report(fds: Vec<FdReport>) -> ListReport {
         orphans: 3,
         time_wait: 719,
     };
-    ListReport::new(fds, vec![busy, calm], Some(memory))
+    ListReport::new(fds.into_iter().collect(), vec![busy, calm], Some(memory))
 }
 
 /// One of everything that is awkward to show.

@@ -2,12 +2,11 @@
 //!
 //! A link takes 3 us to read, most of it for the kernel to find it; a row of the table 1 us.
 
-use std::num::NonZero;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::{mem, panic};
 
-use super::tables::{TableSet, Tables};
+use super::crew::{self, Place};
 use super::{ASK_ONE_BY_ONE, Detail};
 use crate::ids::{Fd, Inode};
 use crate::kind::Kind;
@@ -16,8 +15,6 @@ use crate::proc::{FdDir, FdIdentity, FdTarget, ProcError, Process};
 use crate::select::{self, Verdict};
 use crate::selectors::{KindChoice, Selectors};
 
-/// More threads would only wait for each other in the kernel, and take CPUs from others.
-const MOST_THREADS: usize = 4;
 /// So many descriptors a thread takes at once.
 const PORTION: usize = 256;
 
@@ -26,7 +23,7 @@ type Found = (Fd, FdIdentity, Verdict);
 type Seen = Option<Found>;
 
 /// What has to be known of the TCP sockets of a network namespace.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
     /// Only those in these states can be selected; `None` if all can.
     states: Option<Vec<TcpState>>,
@@ -35,7 +32,7 @@ pub(super) struct Wanted {
     /// Also for how long they have been idle.
     info: bool,
     /// Many may be selected.
-    many: bool,
+    pub(super) many: bool,
 }
 
 impl Wanted {
@@ -80,14 +77,13 @@ fn any_fd(selectors: &Selectors) -> Selectors {
     Selectors { fds: Vec::new(), ..selectors.clone() }
 }
 
-/// What `identify` says of each descriptor in `dir` whose number is `wanted`, in no order. Of a process that has many,
-/// the TCP sockets in its network namespace go to `tables` on the way.
+/// What `identify` says of each descriptor in `dir` whose number is `wanted`, in no order. `on_many` is called if there
+/// are many.
 pub(super) fn look(
-    process: &Process,
     dir: &FdDir,
     wanted: impl Fn(Fd) -> bool,
     identify: impl Fn(Fd) -> Result<Seen, ProcError> + Sync,
-    tables: &mut Tables,
+    on_many: &mut dyn FnMut(),
 ) -> Result<Vec<Found>, ProcError> {
     let identify_all = |fds: Vec<Fd>, found: &mut Vec<Found>| -> Result<(), ProcError> {
         fds.into_iter().try_for_each(|fd| identify(fd).map(|seen| found.extend(seen)))
@@ -104,8 +100,16 @@ pub(super) fn look(
         Ok(found)
     };
     thread::scope(|scope| {
-        let Tables { by_netns, wanted: tcp_wanted, .. } = tables;
-        let (mut helpers, mut table, mut netns) = (Vec::new(), None, None);
+        let mut helpers = Vec::new();
+        // Without a thread the others do it.
+        let help = |place: Place| {
+            let work = move || {
+                let done = take_part();
+                drop(place);
+                done
+            };
+            thread::Builder::new().name("scan".to_owned()).spawn_scoped(scope, work).ok()
+        };
         let (mut few, mut portion) = (true, Vec::new());
         dir.each_candidate(|fd| {
             portion.extend(Some(fd).filter(|fd| wanted(*fd)));
@@ -113,26 +117,21 @@ pub(super) fn look(
                 return;
             }
             if mem::take(&mut few) {
-                netns = process.netns().ok();
-                let wants_table = tcp_wanted.many && !by_netns.contains_key(&netns);
-                // One thread reads the table first. More threads than CPUs would only be in each other's way.
-                table = wants_table.then(|| scope.spawn(|| (tcp_wanted.read(process), take_part())));
-                let started = 1 + usize::from(wants_table);
-                helpers.extend((started..threads()).map(|_| scope.spawn(take_part)));
+                on_many();
             }
+            helpers.extend(crew::join().and_then(help));
             // Can't fail: the other end is above.
             let _ = hand_out.send(mem::take(&mut portion));
         })?;
         drop(hand_out);
-        let mut found = take_part()?;
+        let mut found = Vec::new();
         identify_all(portion, &mut found)?;
+        while let Some(portion) = next() {
+            helpers.extend(crew::join().and_then(help));
+            identify_all(portion, &mut found)?;
+        }
         for helper in helpers {
             found.extend(joined(helper)?);
-        }
-        if let Some(table) = table {
-            let (tcp, more) = joined(table);
-            by_netns.insert(netns, TableSet { tcp, rest: None });
-            found.extend(more?);
         }
         Ok(found)
     })
@@ -140,8 +139,4 @@ pub(super) fn look(
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
-}
-
-fn threads() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS)
 }

@@ -21,6 +21,8 @@ pub struct Subject {
     pub netns: Option<u64>,
     /// The thread whose descriptors were looked at: the first that lives.
     pub table: Tid,
+    /// Whether that table is not the one of the process but a thread's own. Only a listing has such.
+    pub is_private: bool,
 }
 
 /// A descriptor that matches.

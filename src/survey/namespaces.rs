@@ -49,7 +49,7 @@ pub enum NetnsError {
 /// The chosen namespaces and their sockets.
 #[derive(Debug)]
 pub(super) struct Chosen {
-    all: Vec<(u64, Diag, TableSet)>,
+    all: Vec<(u64, (Diag, TableSet))>,
     /// Those that could not be asked, where all were chosen.
     pub(super) unasked: Vec<NetnsError>,
 }
@@ -61,44 +61,29 @@ impl Chosen {
         choices: &[NetnsChoice],
         wanted: &Wanted,
     ) -> Result<Self, super::SurveyError> {
-        let mut chosen = Self { all: Vec::new(), unasked: Vec::new() };
-        let own = procfs.own_netns().ok();
-        for choice in choices {
-            let (namespaces, all) = match choice {
-                NetnsChoice::All => (Namespace::all(procfs)?, true),
-                NetnsChoice::Process(pid) => (vec![of_process(procfs, *pid)?], false),
-                NetnsChoice::Path(path) => (vec![at(path)?], false),
-            };
-            for namespace in namespaces {
-                if chosen.all.iter().any(|(number, ..)| *number == namespace.number()) {
-                    continue;
-                }
-                match ask(&namespace, own, wanted) {
-                    Ok((diag, set)) => chosen.all.push((namespace.number(), diag, set)),
-                    Err(error) if all => chosen.unasked.push(error),
-                    Err(error) => return Err(not_of_a_network(choice, error).into()),
-                }
-            }
-        }
-        Ok(chosen)
+        let (all, unasked) = each(procfs, choices, |mut diag| {
+            let tcp = wanted.ask(&mut diag)?;
+            Ok((diag, TableSet { tcp: Some(tcp), rest: None }))
+        })?;
+        Ok(Self { all, unasked })
     }
 
     /// Also asks for the other sockets, if `inode` is none of TCP.
     pub(super) fn complete_for(&mut self, inode: Inode) {
-        if self.all.iter().all(|(.., set)| set.rest.is_some()) || self.get(inode, None).is_some() {
+        if self.all.iter().all(|(_, (_, set))| set.rest.is_some()) || self.get(inode, None).is_some() {
             return;
         }
         let others = Protocols { tcp: false, ..Protocols::ALL };
-        for (_, diag, set) in self.all.iter_mut().filter(|(.., set)| set.rest.is_none()) {
+        for (_, (diag, set)) in self.all.iter_mut().filter(|(_, (_, set))| set.rest.is_none()) {
             // A kernel that lacks the part for one protocol has those of the others.
             set.rest = Some(SocketTable::ask_for(diag, others));
         }
     }
 
     /// The socket `inode`, and the number of its namespace: most often `near`.
-    pub(super) fn get(&self, inode: Inode, near: Option<u64>) -> Option<(u64, &SocketInfo)> {
+    pub(super) fn get(&self, inode: Inode, near: Option<u64>) -> Option<(u64, SocketInfo)> {
         let nearest = self.all.iter().find(|(number, ..)| near == Some(*number));
-        nearest.into_iter().chain(&self.all).find_map(|(number, _, set)| Some((*number, set.get(inode)?)))
+        nearest.into_iter().chain(&self.all).find_map(|(number, (_, set))| Some((*number, set.get(inode)?)))
     }
 }
 
@@ -130,10 +115,35 @@ fn not_of_a_network(choice: &NetnsChoice, error: NetnsError) -> NetnsError {
     }
 }
 
-fn ask(namespace: &Namespace, own: Option<u64>, wanted: &Wanted) -> Result<(Diag, TableSet), NetnsError> {
-    let number = namespace.number();
-    let unasked = |source| NetnsError::Unasked { number, source };
-    let mut diag = Diag::of_namespace(namespace, own).map_err(unasked)?;
-    let tcp = wanted.ask(&mut diag).map_err(unasked)?;
-    Ok((diag, TableSet { tcp: Some(tcp), rest: None }))
+/// What each of the chosen namespaces answered, and those that could not be asked where all are meant.
+type Answers<T> = (Vec<(u64, T)>, Vec<NetnsError>);
+
+/// Asks each of `choices`, once. Where all namespaces are meant, one that can't be asked is left out.
+pub(super) fn each<T>(
+    procfs: &Procfs,
+    choices: &[NetnsChoice],
+    mut ask: impl FnMut(Diag) -> Result<T, DiagError>,
+) -> Result<Answers<T>, super::SurveyError> {
+    let (mut answers, mut unasked): Answers<T> = (Vec::new(), Vec::new());
+    let own = procfs.own_netns().ok();
+    for choice in choices {
+        let (namespaces, all) = match choice {
+            NetnsChoice::All => (Namespace::all(procfs)?, true),
+            NetnsChoice::Process(pid) => (vec![of_process(procfs, *pid)?], false),
+            NetnsChoice::Path(path) => (vec![at(path)?], false),
+        };
+        for namespace in namespaces {
+            let number = namespace.number();
+            if answers.iter().any(|(other, _)| *other == number) {
+                continue;
+            }
+            let answer = Diag::of_namespace(&namespace, own).and_then(&mut ask);
+            match answer.map_err(|source| NetnsError::Unasked { number, source }) {
+                Ok(answer) => answers.push((number, answer)),
+                Err(error) if all => unasked.push(error),
+                Err(error) => return Err(not_of_a_network(choice, error).into()),
+            }
+        }
+    }
+    Ok((answers, unasked))
 }

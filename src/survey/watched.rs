@@ -3,7 +3,6 @@
 //! the old one), or an io_uring(7) instance that has them registered (they live on there).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -11,11 +10,11 @@ use nix::errno::Errno;
 use super::{Match, Subject, socket_inode};
 use crate::ids::{Fd, Inode};
 use crate::kind::Kind;
-use crate::proc::{FdDir, Watched};
+use crate::proc::{FdDir, FdIdentity, Watched};
 use crate::trace::{Deadline, epoll_watches};
 
-/// Up to so many pairs of an instance and a descriptor the kernel is asked about one by one, at 1 to 60 us each; above,
-/// what each instance watches is read, at 2.5 us for each file it watches.
+/// Up to so many pairs of an instance and a descriptor the kernel is asked about one by one, at 1 to 60 us each; after
+/// that, what each instance watches is read, at 2.5 us for each file it watches.
 const ASK_ONE_BY_ONE: usize = 64;
 /// What has not been found out by then stays unknown: a process may have instances without number.
 const LIMIT: Duration = Duration::from_millis(500);
@@ -77,65 +76,99 @@ impl Others {
     }
 }
 
-/// Notes it for `matches`, all of `subject`, which has these instances.
-pub(super) fn mark(subject: &Subject, instances: &Instances, matches: &mut [Match]) {
-    let (Instances { epolls, rings }, deadline) = (instances, Deadline::after(LIMIT));
-    for ring in rings {
-        if deadline.remaining().is_none() {
-            return;
-        }
-        mark_registered(subject, *ring, matches);
+/// What the instances of a process have, read when it is asked for.
+pub(super) struct Watches<'a> {
+    subject: &'a Subject,
+    epolls: Vec<Epoll>,
+    /// The io_uring instances, and once that has been read, the inodes registered with each.
+    rings: Vec<(Fd, Option<Vec<Inode>>)>,
+    deadline: Deadline,
+    asked: usize,
+    /// Not every kernel can be asked (kcmp(2), Linux 4.13).
+    can_ask: bool,
+}
+
+struct Epoll {
+    fd: Fd,
+    /// What it watches, by number, once that has been read.
+    watched: Option<Vec<(Fd, Option<Inode>)>>,
+}
+
+impl<'a> Watches<'a> {
+    pub(super) fn new(subject: &'a Subject, instances: Instances) -> Self {
+        let epolls = instances.epolls.into_iter().map(|fd| Epoll { fd, watched: None }).collect();
+        let rings = instances.rings.into_iter().map(|fd| (fd, None)).collect();
+        Self { subject, epolls, rings, deadline: Deadline::after(LIMIT), asked: 0, can_ask: true }
     }
-    for epoll in epolls {
-        if deadline.remaining().is_none() {
-            return;
+
+    /// Notes it for a match of this process.
+    pub(super) fn mark(&mut self, found: &mut Match) {
+        for (ring, registered) in &mut self.rings {
+            if self.deadline.remaining().is_none() {
+                return;
+            }
+            let registered = registered.get_or_insert_with(|| registered_with(self.subject, *ring));
+            let is_registered = |inode: Inode| registered.binary_search(&inode).is_ok();
+            if socket_inode(&found.identity).is_some_and(is_registered) {
+                found.registered_with.push(*ring);
+            }
         }
-        let few = matches.len().saturating_mul(epolls.len()) <= ASK_ONE_BY_ONE;
-        // Not every kernel can be asked (kcmp(2), Linux 4.13).
-        if !(few && ask(subject, *epoll, matches)) {
-            read(subject, *epoll, matches);
+        found.watched_by = self.watching(found.fd, &found.identity);
+    }
+
+    /// The epoll instances that watch what the descriptor refers to.
+    fn watching(&mut self, fd: Fd, identity: &FdIdentity) -> Vec<Fd> {
+        let mut watching = Vec::new();
+        for instance in &mut self.epolls {
+            if self.deadline.remaining().is_none() {
+                break;
+            }
+            self.can_ask &= self.asked < ASK_ONE_BY_ONE;
+            let asked = if self.can_ask { ask(self.subject, instance.fd, fd) } else { None };
+            self.asked += 1;
+            self.can_ask = asked.is_some();
+            let is_watched = asked.unwrap_or_else(|| instance.has_on_record(self.subject, fd, identity));
+            watching.extend(is_watched.then_some(instance.fd));
         }
+        watching
     }
 }
 
-/// Reads what is registered with the instance. What can't be read is not known to be.
-fn mark_registered(subject: &Subject, ring: Fd, matches: &mut [Match]) {
-    let info = subject.process.fd_dir(subject.table).and_then(|dir| dir.fdinfo(ring));
-    let Ok(Some(mut info)) = info else { return };
-    info.registered.sort_unstable();
-    for found in matches {
-        let is_registered = |inode: Inode| info.registered.binary_search(&inode).is_ok();
-        if socket_inode(&found.identity).is_some_and(is_registered) {
-            found.registered_with.push(ring);
-        }
+/// Whether the instance watches the file at `fd`; `None` if the kernel can't be asked.
+fn ask(subject: &Subject, epoll: Fd, fd: Fd) -> Option<bool> {
+    match epoll_watches(subject.table, epoll, fd) {
+        Ok(is_watched) => Some(is_watched),
+        // The instance watches no such number; or one of the two is not open any more.
+        Err(Errno::ENOENT | Errno::EBADF) => Some(false),
+        Err(_) => None,
     }
 }
 
-/// Whether the kernel could be asked about each.
-fn ask(subject: &Subject, epoll: Fd, matches: &mut [Match]) -> bool {
-    for found in matches {
-        match epoll_watches(subject.table, epoll, found.fd) {
-            Ok(true) => found.watched_by.push(epoll),
-            // The instance watches no such number; or one of the two is not open any more.
-            Ok(false) | Err(Errno::ENOENT | Errno::EBADF) => {}
-            Err(_) => return false,
-        }
+impl Epoll {
+    /// Whether it watches `fd` by what is read of it, once. A number alone may be that of a file that has been closed
+    /// there, and lives on elsewhere; from Linux 4.13 on the inode is told as well.
+    fn has_on_record(&mut self, subject: &Subject, fd: Fd, identity: &FdIdentity) -> bool {
+        let watched = self.watched.get_or_insert_with(|| read(subject, self.fd));
+        let from = watched.partition_point(|(other, _)| *other < fd);
+        let same = |ino: Option<Inode>| {
+            ino.is_none_or(|ino| socket_inode(identity).is_none_or(|socket| socket == ino))
+        };
+        watched[from..].iter().take_while(|(other, _)| *other == fd).any(|(_, ino)| same(*ino))
     }
-    true
 }
 
-/// Reads what the instance watches. A number alone may be that of a file that has been closed there, and lives on
-/// elsewhere; from Linux 4.13 on the inode is told as well.
-fn read(subject: &Subject, epoll: Fd, matches: &mut [Match]) {
+fn read(subject: &Subject, epoll: Fd) -> Vec<(Fd, Option<Inode>)> {
     // What can't be read is not known to be watched: the process may have closed it, or ended.
-    let Ok(watched) = subject.process.epoll_watched(epoll) else { return };
-    let watched: HashMap<Fd, Option<Inode>> =
-        watched.into_iter().map(|Watched { fd, ino }| (fd, ino)).collect();
-    for found in matches {
-        let Some(ino) = watched.get(&found.fd) else { continue };
-        let same = ino.is_none_or(|ino| socket_inode(&found.identity).is_none_or(|socket| socket == ino));
-        if same && !found.watched_by.contains(&epoll) {
-            found.watched_by.push(epoll);
-        }
-    }
+    let watched = subject.process.epoll_watched(subject.table, epoll).unwrap_or_default();
+    let mut watched: Vec<_> = watched.into_iter().map(|Watched { fd, ino }| (fd, ino)).collect();
+    watched.sort_unstable();
+    watched
+}
+
+/// What is registered with the ring, sorted. What can't be read is not known to be.
+fn registered_with(subject: &Subject, ring: Fd) -> Vec<Inode> {
+    let info = subject.process.fd_dir(subject.table).and_then(|dir| dir.fdinfo(ring));
+    let mut registered = info.ok().flatten().map(|info| info.registered).unwrap_or_default();
+    registered.sort_unstable();
+    registered
 }

@@ -52,7 +52,7 @@ pub fn same_file(own: u32, own_fd: BorrowedFd<'_>, tid: Tid, fd: Fd) -> Result<b
 /// # Errors
 /// ENOSYS where the kernel can't tell, ESRCH, EPERM.
 pub fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
-    if one == other { Ok(true) } else { sys::same_descriptor_table(one, other) }
+    crate::proc::same_descriptor_table(one, other)
 }
 
 /// Whether the epoll(7) instance `epoll` of thread `tid` watches the file at its descriptor `fd` (kcmp(2), Linux 4.13).

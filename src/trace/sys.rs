@@ -324,14 +324,6 @@ pub(super) fn same_file(
     Errno::result(answer).map(|order| order == 0)
 }
 
-/// Whether two threads share one descriptor table (kcmp(2), Linux 3.5).
-pub(super) fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
-    const KCMP_FILES: libc::c_long = 2;
-    // SAFETY: plain numbers.
-    let answer = unsafe { libc::syscall(libc::SYS_kcmp, one.as_raw(), other.as_raw(), KCMP_FILES, 0, 0) };
-    Errno::result(answer).map(|order| order == 0)
-}
-
 /// Whether an epoll instance watches the file at `fd` (kcmp(2), Linux 4.13).
 pub(super) fn epoll_watches(tid: Tid, epoll: Fd, fd: Fd) -> Result<bool, Errno> {
     const KCMP_EPOLL_TFD: libc::c_long = 7;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
+use super::super::digits::push_number;
 use super::super::sanitize::{columns, keep_start, printable};
 use super::super::style::Palette;
 use super::super::units::Idle;
@@ -21,6 +22,7 @@ const COMM_LEAST: usize = 6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     Pid,
+    Tid,
     Comm,
     Uid,
     Fd,
@@ -34,8 +36,9 @@ pub(super) enum Column {
 }
 
 impl Column {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Pid,
+        Self::Tid,
         Self::Comm,
         Self::Uid,
         Self::Fd,
@@ -54,6 +57,7 @@ impl Column {
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Pid => "PID",
+            Self::Tid => "TID",
             Self::Comm => "COMM",
             Self::Uid => "UID",
             Self::Fd => "FD",
@@ -73,36 +77,34 @@ impl Column {
     }
 
     /// Appends the cell of `row`, at most `width` columns; `-` if there is nothing to say.
-    pub(super) fn write(self, row: &Row<'_>, width: usize, cell: &mut String) {
-        // Writing to a String can't fail.
-        let mut number = |n: Option<u64>| {
-            let _ = match n {
-                Some(n) => write!(cell, "{n}"),
-                None => write!(cell, "-"),
-            };
-        };
+    pub(super) fn write(self, row: &Row, width: usize, cell: &mut String) {
         match self {
-            Self::Comm => cell.push_str(&keep_start(&printable(row.comm), width)),
+            Self::Comm => cell.push_str(&keep_start(&printable(row.comm.as_bytes()), width)),
             Self::Kind => cell.push_str(row.kind.name()),
             Self::State => cell.push_str(row.state.map_or("-", TcpState::name)),
             Self::Outcome => cell.push_str(row.outcome.map_or("-", |outcome| outcome.name())),
             Self::Idle => match row.idle_ms {
                 Some(ms) => {
+                    // Writing to a String can't fail.
                     let _ = write!(cell, "{}", Idle(ms));
                 }
                 None => cell.push('-'),
             },
-            Self::Pid | Self::Uid | Self::Fd | Self::Inode | Self::RecvQ | Self::SendQ => {
-                number(self.number(row));
+            Self::Pid | Self::Tid | Self::Uid | Self::Fd | Self::Inode | Self::RecvQ | Self::SendQ => {
+                match self.number(row) {
+                    Some(number) => push_number(cell, number),
+                    None => cell.push('-'),
+                }
             }
         }
     }
 
     /// The number in a column of numbers.
-    fn number(self, row: &Row<'_>) -> Option<u64> {
+    fn number(self, row: &Row) -> Option<u64> {
         match self {
-            Self::Pid => u64::try_from(row.pid.as_raw()).ok(),
-            Self::Fd => u64::try_from(row.fd.as_raw()).ok(),
+            Self::Pid => row.pid.and_then(|pid| u64::try_from(pid.as_raw()).ok()),
+            Self::Tid => row.tid.and_then(|tid| u64::try_from(tid.as_raw()).ok()),
+            Self::Fd => row.fd.and_then(|fd| u64::try_from(fd.as_raw()).ok()),
             Self::Uid => row.uid.map(u64::from),
             Self::Inode => row.inode.map(|inode| inode.0),
             Self::RecvQ => row.recv_q.map(u64::from),
@@ -111,7 +113,7 @@ impl Column {
         }
     }
 
-    pub(super) fn style(self, row: &Row<'_>, palette: &Palette) -> Style {
+    pub(super) fn style(self, row: &Row, palette: &Palette) -> Style {
         match (self, row.state, row.outcome) {
             (Self::State, Some(TcpState::CloseWait), _) => palette.notable,
             (Self::Outcome, _, Some(outcome)) => palette.outcome(outcome),
@@ -119,23 +121,60 @@ impl Column {
         }
     }
 
-    /// The columns that the widest cell takes; `None` if no row has anything to say here.
-    fn widest(self, rows: &[Row<'_>]) -> Option<usize> {
-        let widest = match self {
-            Self::Comm => rows.iter().map(|row| columns(&printable(row.comm))).max(),
-            Self::Kind => rows.iter().map(|row| row.kind.name().len()).max(),
-            Self::State => rows.iter().filter_map(|row| row.state).map(|state| state.name().len()).max(),
-            Self::Outcome => rows.iter().filter_map(|row| row.outcome).map(|word| word.name().len()).max(),
-            Self::Idle => {
-                rows.iter().filter_map(|row| row.idle_ms).map(|ms| Idle(ms).to_string().len()).max()
+    /// The columns that the cell takes; `None` if the row has nothing to say here.
+    fn columns(self, row: &Row) -> Option<usize> {
+        match self {
+            Self::Comm => row.pid.map(|_| columns(&printable(row.comm.as_bytes()))),
+            Self::Kind => Some(row.kind.name().len()),
+            Self::State => row.state.map(|state| state.name().len()),
+            Self::Outcome => row.outcome.map(|word| word.name().len()),
+            Self::Idle => row.idle_ms.map(|ms| Idle(ms).columns()),
+            Self::Pid | Self::Tid | Self::Uid | Self::Fd | Self::Inode | Self::RecvQ | Self::SendQ => {
+                self.number(row).map(|n| n.checked_ilog10().map_or(1, |digits| digits as usize + 1))
             }
-            Self::Pid | Self::Uid | Self::Fd | Self::Inode | Self::RecvQ | Self::SendQ => {
-                let most = rows.iter().filter_map(|row| self.number(row)).max();
-                most.map(|n| n.checked_ilog10().map_or(1, |digits| digits as usize + 1))
+        }
+    }
+}
+
+/// What has to be known of all rows before the first is shown.
+#[derive(Default)]
+pub(super) struct Extent {
+    /// The widest cell of each column, if a row has anything to say there.
+    widest: [Option<usize>; Column::ALL.len()],
+    /// How wide the last column would like to be.
+    last: usize,
+    /// Whether every row has a state.
+    pub(super) all_states: bool,
+    /// Whether any row shows a connection, and whether all do.
+    pub(super) any_ends: bool,
+    pub(super) all_ends: bool,
+}
+
+impl Extent {
+    /// Of `rows`; `None` if there are none. How wide the last column is matters only on a terminal.
+    pub(super) fn of(rows: impl Iterator<Item = Row>, is_terminal: bool) -> Option<Self> {
+        let mut extent = Self { all_states: true, all_ends: true, ..Self::default() };
+        let mut any = false;
+        for row in rows {
+            any = true;
+            for (widest, column) in extent.widest.iter_mut().zip(Column::ALL) {
+                *widest = (*widest).max(column.columns(&row));
             }
-        };
-        let must_stay = matches!(self, Self::Pid | Self::Fd | Self::Inode);
-        widest.or(must_stay.then_some(1)).map(|width| width.max(self.title().len()))
+            if is_terminal {
+                extent.last = extent.last.max(wanted(&row));
+            }
+            extent.all_states &= row.state.is_some();
+            extent.any_ends |= row.has_ends();
+            extent.all_ends &= row.has_ends();
+        }
+        any.then_some(extent)
+    }
+
+    fn width(&self, column: Column) -> Option<usize> {
+        // Rows without a holder have neither of the other two that never go.
+        let must_stay = column == Column::Inode;
+        let widest = self.widest.get(column as usize).copied().flatten();
+        widest.or(must_stay.then_some(1)).map(|width| width.max(column.title().len()))
     }
 }
 
@@ -143,13 +182,13 @@ impl Column {
 pub(super) struct Widths([Option<usize>; Column::ALL.len()]);
 
 impl Widths {
-    /// What to show of `rows` on a terminal `width` columns wide, or where there is none.
-    pub(super) fn fitting(rows: &[Row<'_>], width: Option<usize>) -> Self {
-        let mut widths = Self(Column::ALL.map(|column| column.widest(rows)));
+    /// What to show of rows on a terminal `width` columns wide, or where there is none.
+    pub(super) fn fitting(extent: &Extent, width: Option<usize>) -> Self {
+        let mut widths = Self(Column::ALL.map(|column| extent.width(column)));
         let Some(width) = width else { return widths };
-        let wanted = rows.iter().map(wanted).max().unwrap_or(0);
+        let wanted = extent.last;
         // A state already says that it is TCP.
-        let kind_is_plain = rows.iter().all(|row| row.state.is_some());
+        let kind_is_plain = extent.all_states;
         for column in Column::DISPENSABLE {
             let may_go = column != Column::Kind || kind_is_plain;
             // The rows are in the order of this one: a name loses its end before that.
@@ -183,7 +222,7 @@ impl Widths {
 }
 
 /// How wide the last column of `row` would like to be.
-fn wanted(row: &Row<'_>) -> usize {
+fn wanted(row: &Row) -> usize {
     let all = columns(&shown::whole(row));
     if row.has_ends() { all } else { all.min(NAME_WANTED) }
 }

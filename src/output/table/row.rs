@@ -1,19 +1,22 @@
 //! What one row of the table says.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use crate::ids::{Fd, Inode, Pid};
+use crate::ids::{Fd, Inode, Pid, Tid};
 use crate::kind::Kind;
 use crate::net::TcpState;
-use crate::report::{FdReport, Outcome, TargetReport};
+use crate::output::sanitize::printable;
+use crate::report::{FdReport, FileName, Outcome, SocketReport, TargetReport, Text};
 
-/// One row, borrowed from a report.
-#[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
-    pub(super) pid: Pid,
-    pub(super) comm: &'a [u8],
+/// One row of a report.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub(super) pid: Option<Pid>,
+    pub(super) tid: Option<Tid>,
+    pub(super) comm: Text,
     pub(super) uid: Option<u32>,
-    pub(super) fd: Fd,
+    pub(super) fd: Option<Fd>,
     pub(super) inode: Option<Inode>,
     pub(super) kind: Kind,
     pub(super) state: Option<TcpState>,
@@ -23,24 +26,33 @@ pub struct Row<'a> {
     pub(super) idle_ms: Option<u64>,
     pub(super) local: Option<SocketAddr>,
     pub(super) peer: Option<SocketAddr>,
-    pub(super) name: &'a [u8],
+    pub(super) name: FileName,
     pub(super) deleted: bool,
 }
 
-impl Row<'_> {
+impl Row {
     /// Whether it shows a connection rather than a name.
     pub(super) fn has_ends(&self) -> bool {
         self.local.is_some()
     }
+
+    /// The name, fit to be shown.
+    pub(super) fn shown_name(&self) -> Cow<'_, str> {
+        match &self.name {
+            FileName::Socket(_) => Cow::Owned(self.name.to_string()),
+            FileName::Text(text) => printable(text.as_bytes()),
+        }
+    }
 }
 
-impl<'a> From<&'a FdReport> for Row<'a> {
-    fn from(fd: &'a FdReport) -> Self {
+impl From<FdReport> for Row {
+    fn from(fd: FdReport) -> Self {
         Self {
-            pid: fd.pid,
-            comm: fd.comm.as_bytes(),
+            pid: Some(fd.pid),
+            tid: fd.tid,
+            comm: fd.comm,
             uid: fd.uid,
-            fd: fd.fd,
+            fd: Some(fd.fd),
             inode: fd.inode,
             kind: fd.kind,
             state: fd.state,
@@ -50,19 +62,43 @@ impl<'a> From<&'a FdReport> for Row<'a> {
             idle_ms: fd.idle_ms,
             local: fd.local,
             peer: fd.peer,
-            name: fd.name.as_bytes(),
+            name: fd.name,
             deleted: fd.deleted,
         }
     }
 }
 
-impl<'a> From<&'a TargetReport> for Row<'a> {
-    fn from(target: &'a TargetReport) -> Self {
+impl From<SocketReport> for Row {
+    fn from(socket: SocketReport) -> Self {
         Self {
-            pid: target.pid,
-            comm: target.comm.as_bytes(),
+            pid: None,
+            tid: None,
+            comm: Text::default(),
+            uid: socket.uid,
+            fd: None,
+            inode: socket.inode,
+            kind: socket.kind,
+            state: socket.state,
+            outcome: None,
+            recv_q: Some(socket.recv_q),
+            send_q: Some(socket.send_q),
+            idle_ms: socket.idle_ms,
+            local: socket.local,
+            peer: socket.peer,
+            name: FileName::Socket(socket.inode.unwrap_or(Inode(0))),
+            deleted: false,
+        }
+    }
+}
+
+impl From<&TargetReport> for Row {
+    fn from(target: &TargetReport) -> Self {
+        Self {
+            pid: Some(target.pid),
+            tid: None,
+            comm: target.comm.clone(),
             uid: None,
-            fd: target.fd,
+            fd: Some(target.fd),
             inode: target.inode,
             kind: target.kind,
             state: target.state,
@@ -72,7 +108,7 @@ impl<'a> From<&'a TargetReport> for Row<'a> {
             idle_ms: None,
             local: target.local,
             peer: target.peer,
-            name: target.name.as_bytes(),
+            name: FileName::Text(target.name.clone()),
             deleted: target.deleted,
         }
     }

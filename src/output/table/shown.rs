@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::super::sanitize::{columns, keep_end, printable};
+use super::super::digits::push_address;
+use super::super::sanitize::{columns, keep_end};
 use super::row::Row;
 
 /// A column is not squeezed below this: `-> 255.255.255.255:65535`.
@@ -21,7 +22,7 @@ pub(super) enum Shown<'a> {
 
 impl<'a> Shown<'a> {
     /// Lays out the last column of `row`, which starts at column `before` of a terminal `width` wide.
-    pub(super) fn new(row: &Row<'a>, width: Option<usize>, before: usize, indent: usize) -> Self {
+    pub(super) fn new(row: &'a Row, width: Option<usize>, before: usize, indent: usize) -> Self {
         let text = whole(row);
         let Some(width) = width else { return Self::Beside(text) };
         let room = width.saturating_sub(before);
@@ -48,11 +49,18 @@ impl<'a> Shown<'a> {
 }
 
 /// The last column if there is room for all of it.
-pub(super) fn whole<'a>(row: &Row<'a>) -> Cow<'a, str> {
+pub(super) fn whole(row: &Row) -> Cow<'_, str> {
     match (row.local, row.peer) {
-        (Some(local), Some(peer)) => format!("{local} -> {peer}").into(),
+        (Some(local), Some(peer)) => {
+            // Two addresses and the arrow, most often.
+            let mut text = String::with_capacity(48);
+            push_address(&mut text, local);
+            text.push_str(" -> ");
+            push_address(&mut text, peer);
+            text.into()
+        }
         (Some(local), None) => local.to_string().into(),
-        (None, _) if row.deleted => format!("{} (deleted)", printable(row.name)).into(),
-        (None, _) => printable(row.name),
+        (None, _) if row.deleted => format!("{} (deleted)", row.shown_name()).into(),
+        (None, _) => row.shown_name(),
     }
 }
