@@ -8,6 +8,7 @@ use crate::exit::Exit;
 use crate::ids::Pid;
 use crate::output::sanitize::printable;
 use crate::output::units::Counted;
+use crate::output::unreadable;
 use crate::plan::Plan;
 use crate::proc::{ProcError, Procfs};
 use crate::refusal::Refusal;
@@ -68,17 +69,9 @@ pub(super) fn report_unreadable(
         terminal.note(&printable(error.to_string().as_bytes()))?;
     }
     if selectors.pids.is_empty() {
-        let more = if nix::unistd::geteuid().is_root() { "" } else { "; root sees more" };
-        match survey.unreadable.as_slice() {
-            [] => {}
-            [(pid, _)] => {
-                terminal
-                    .note(&format!("process {pid} could not be looked into, for lack of permission{more}"))?;
-            }
-            several => terminal.note(&format!(
-                "{} processes could not be looked into, for lack of permission{more}",
-                several.len()
-            ))?,
+        if !survey.unreadable.is_empty() {
+            let is_root = nix::unistd::geteuid().is_root();
+            terminal.note(&unreadable::sentence(&survey.unreadable, is_root))?;
         }
         return Ok(Exit::NothingMatched);
     }

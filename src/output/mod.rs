@@ -20,6 +20,7 @@ pub mod style;
 pub mod summary;
 pub mod table;
 pub mod units;
+pub mod unreadable;
 pub mod wrap;
 
 #[cfg(test)]

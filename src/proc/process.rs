@@ -10,29 +10,26 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 
-use super::auxv::{self, WordSize};
 use super::dirents::each_number;
 use super::error::{Malformed, ProcError};
 use super::fd_dir::FdDir;
 use super::fd_target::FdTarget;
 use super::fdinfo::Watched;
 use super::file;
-use super::maps::Mapping;
 use super::name::Name;
 use super::stat::Stat;
 use super::status::Status;
 use super::sys::{LinkBuf, pidfd_open, readlinkat};
 use super::syscall::InSyscall;
-use crate::ids::{Fd, Pid, RemoteAddr, Tid};
+use crate::ids::{Fd, Pid, Tid};
 
 mod end;
 mod limits;
+mod memory;
 mod net;
 
 /// Longest text accepted of the small files.
 const SMALL_LIMIT: usize = 1 << 20;
-/// Longest `maps` accepted: some 600,000 mappings, ten times what `vm.max_map_count` allows by default.
-const MAPS_LIMIT: usize = 64 << 20;
 
 /// A process, held by an open `/proc/PID`.
 ///
@@ -257,23 +254,6 @@ impl Process {
         Ok(info.map(|info| info.watched).unwrap_or_default())
     }
 
-    /// Its mappings, ascending; empty for a zombie or kernel thread. Not a snapshot while the target runs.
-    ///
-    /// # Errors
-    /// [`ProcError::Denied`] unless it may be read as a tracer could; [`ProcError::TooLarge`] beyond 64 MiB.
-    pub fn maps(&self) -> Result<Vec<Mapping>, ProcError> {
-        let text = self.read_memory(b"maps", MAPS_LIMIT)?;
-        Mapping::parse_all(&text).map_err(|error| error.at(self.path(b"maps")))
-    }
-
-    /// Where its vDSO lies (vdso(7)); `None` if it has none, as a zombie or kernel thread.
-    ///
-    /// # Errors
-    /// [`ProcError::Denied`] unless it may be read as a tracer could.
-    pub fn sysinfo_ehdr(&self, size: WordSize) -> Result<Option<RemoteAddr>, ProcError> {
-        Ok(auxv::sysinfo_ehdr(&self.read_memory(b"auxv", SMALL_LIMIT)?, size))
-    }
-
     /// The text of the `exe` link, ` (deleted)` included; `None` for a zombie or kernel thread.
     ///
     /// # Errors
@@ -368,23 +348,6 @@ impl Process {
     fn read(&self, name: &[u8], limit: usize) -> Result<Vec<u8>, ProcError> {
         let file = file::open(self.dir.as_fd(), name).map_err(|errno| self.error(errno, name))?;
         file::read_whole(file, limit).map_err(|error| error.at(self.path(name), limit))
-    }
-
-    /// Reads a file about its memory. A leader that has ended has none: the file is empty, or fails as if the
-    /// process were gone (`auxv`, seen on 6.18), or is denied to all but root; its other threads may still run.
-    /// Empty for a zombie or kernel thread.
-    fn read_memory(&self, leaf: &'static [u8], limit: usize) -> Result<Vec<u8>, ProcError> {
-        match self.read(leaf, limit) {
-            Ok(text) if !text.is_empty() => return Ok(text),
-            Ok(_) => {}
-            Err(error) if error.is_gone() => {}
-            Err(ProcError::Denied { .. }) if !self.lives(self.pid.leader())? => {}
-            Err(error) => return Err(error),
-        }
-        match self.other_thread()? {
-            Some(tid) => self.read(Name::of_task(tid, leaf).as_bytes(), limit),
-            None => Ok(Vec::new()),
-        }
     }
 
     /// A living thread if the leader has ended; `None` if there is none, or no need for one.
