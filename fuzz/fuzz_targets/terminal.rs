@@ -59,7 +59,7 @@ fn shown(bytes: &[u8], width: usize) {
         name: Text::from(name),
         deleted: bytes.len().is_multiple_of(2),
         outcome: if width.is_multiple_of(2) { Outcome::Done } else { Outcome::Failed },
-        holders: vec![HolderReport { pid: sample.pid, comm: Text::from(name), fd: sample.fd }],
+        holders: vec![HolderReport { pid: sample.pid, tid: None, comm: Text::from(name), fd: sample.fd }],
         error: Some("an error".to_owned()),
         ..sample
     };

@@ -13,11 +13,11 @@ use crate::proc::Procfs;
 use crate::selectors::Selectors;
 use crate::watchdog;
 
-/// As [`survey`], with the matches given to `each` one by one, process by process, instead of kept: there may be
+/// As [`super::survey()`], with the matches given to `each` one by one, process by process, instead of kept: there may be
 /// hundreds of thousands.
 ///
 /// # Errors
-/// As [`survey`].
+/// As [`super::survey()`].
 pub fn survey_each(
     procfs: &Procfs,
     selectors: &Selectors,
