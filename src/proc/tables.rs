@@ -7,14 +7,18 @@ use super::process::Process;
 use super::sys;
 use crate::ids::Tid;
 
+/// Of one process, no more tables are told apart: each thread is compared with every one, 1 us each time, and a process can
+/// have tens of thousands of threads.
+const MOST_TABLES: usize = 64;
+
 /// Whether two threads share one descriptor table (kcmp(2), Linux 3.5, needs CONFIG_KCMP or its predecessor).
 pub(crate) fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
     if one == other { Ok(true) } else { sys::same_descriptor_table(one, other) }
 }
 
 impl Process {
-    /// The threads whose descriptors are not those of `first`, one for each table. Empty where the kernel can't tell
-    /// (no kcmp(2)), or this user may not know.
+    /// The threads whose descriptors are not those of `first`, one for each table, of the first 64 tables. Empty where the
+    /// kernel can't tell (no kcmp(2)), or this user may not know.
     ///
     /// # Errors
     /// [`ProcError::Gone`] if the process is no more.
@@ -31,6 +35,9 @@ impl Process {
             // A thread that has ended, but is listed, has no table: nothing will be found there.
             if known.all(|same| same == Ok(false)) {
                 tables.push(tid);
+            }
+            if tables.len() >= MOST_TABLES {
+                break;
             }
         }
         Ok(tables)
