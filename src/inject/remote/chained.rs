@@ -1,5 +1,7 @@
 //! Running a whole chain of closes in one go; see [`crate::arch::chain`].
 
+use std::ops::ControlFlow;
+
 use super::super::deathpoint::{self, Place};
 use super::super::lifeline::Lifeline;
 use super::{Laying, Remote};
@@ -75,8 +77,8 @@ impl Remote<'_> {
         loop {
             deathpoint::reach(Place::Chained);
             thread = match self.run_through(thread, running, room)? {
-                Judged::Through(thread) | Judged::Unfinished(thread) => thread,
-                Judged::Ended(end) => return Ok(end),
+                ControlFlow::Continue(thread) => thread,
+                ControlFlow::Break(end) => return Ok(end),
             };
             deathpoint::reach(Place::Through);
             let Some(fds) = next() else {
@@ -138,13 +140,13 @@ impl Remote<'_> {
         Ok(Ok((thread, at)))
     }
 
-    /// To the end of the chain, or whatever comes first. Never [`Judged::Unfinished`].
+    /// To the end of the chain, where the thread stops for the signal there, unless something else ends it first.
     fn run_through(
         &mut self,
         mut thread: Stopped,
         running: Running,
         room: usize,
-    ) -> Result<Judged, TraceError> {
+    ) -> Result<ControlFlow<ChainEnd, Stopped>, TraceError> {
         let (mut progress, mut limit) = (running.at, self.entry_deadline());
         loop {
             thread = match self.run_chain(thread, running.end) {
@@ -159,7 +161,8 @@ impl Remote<'_> {
             };
             thread = match self.judge(thread, running)? {
                 Judged::Unfinished(thread) => thread,
-                judged => return Ok(judged),
+                Judged::Through(thread) => return Ok(ControlFlow::Continue(thread)),
+                Judged::Ended(end) => return Ok(ControlFlow::Break(end)),
             };
             let sp = thread.registers()?.sp();
             if sp != progress {
