@@ -61,7 +61,7 @@ pub fn run(
     oversight: Oversight<'_>,
 ) -> anyhow::Result<Exit> {
     let Action { method, output, .. } = action;
-    let bar = if output.quiet { None } else { Bar::on_terminal() };
+    let bar = (!output.quiet).then(Bar::default);
     let oversight = Oversight { meanwhile: &|| bar.iter().for_each(Bar::show), ..oversight };
     let work = || act(terminal, procfs, action, verbose);
     let (stage, held) = work::on_work_thread(oversight, work).context("can't start a thread")?;

@@ -1,6 +1,6 @@
 //! A bar on the terminal, for an action that takes its time.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -23,33 +23,28 @@ const ERASE: &str = "\r\x1b[2K";
 /// Shows how far the present action has got, on a standard error that is a terminal. Dropped, it takes itself away.
 ///
 /// Made here, as the library for such bars brings libm with it, which every start of fdclose would wait for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Bar {
-    width: usize,
+    /// Of the terminal, if there is one. Looked at when there is something to show: most actions are over before.
+    width: OnceCell<Option<usize>>,
     /// When the action was first seen at work.
     since: Cell<Option<Instant>>,
     drawn: Cell<Option<Instant>>,
 }
 
 impl Bar {
-    /// Shows nothing yet. `None` where nobody would see it.
-    #[must_use]
-    pub fn on_terminal() -> Option<Self> {
-        let stderr = io::stderr();
-        let width = terminal_width(&stderr).unwrap_or(80);
-        let bar = Self { width, since: Cell::new(None), drawn: Cell::new(None) };
-        stderr.is_terminal().then_some(bar)
-    }
-
     /// To be called now and then.
     pub fn show(&self) {
         let Some(progress) = progress::now().filter(|progress| progress.total > 1) else { return };
         let since = self.since.get().unwrap_or_else(Instant::now);
         self.since.set(Some(since));
         let is_due = self.drawn.get().is_none_or(|drawn| drawn.elapsed() >= AGAIN);
-        if since.elapsed() >= SOON && is_due {
+        if since.elapsed() >= SOON
+            && is_due
+            && let Some(width) = *self.width.get_or_init(width)
+        {
             self.drawn.set(Some(Instant::now()));
-            write(&(ERASE.to_owned() + &line(progress, since.elapsed(), self.width)));
+            write(&(ERASE.to_owned() + &line(progress, since.elapsed(), width)));
         }
     }
 }
@@ -60,6 +55,12 @@ impl Drop for Bar {
             write(ERASE);
         }
     }
+}
+
+/// How wide the terminal is, if standard error is one.
+fn width() -> Option<usize> {
+    let stderr = io::stderr();
+    stderr.is_terminal().then(|| terminal_width(&stderr).unwrap_or(80))
 }
 
 /// A bar that can't be shown is no reason to stop.
