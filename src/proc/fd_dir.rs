@@ -14,12 +14,9 @@ use super::fd_target::FdTarget;
 use super::fdinfo::FdInfo;
 use super::file::{self, ReadError};
 use super::name::Name;
-use super::status::Status;
 use super::sys::{LinkBuf, readlinkat};
 use crate::ids::{Fd, Pid, Tid};
 
-/// Longest `status` accepted: a long list of groups is most of it.
-const STATUS_LIMIT: usize = 1 << 20;
 /// Longest `fdinfo` accepted: an epoll instance writes some 80 bytes for each descriptor it watches.
 const FDINFO_LIMIT: usize = 64 << 20;
 
@@ -73,33 +70,36 @@ impl FdDir {
     ///
     /// # Errors
     /// As [`FdDir::list`].
-    pub fn each(&self, mut each: impl FnMut(Fd)) -> Result<(), ProcError> {
-        // The offset stands at the end after an earlier listing.
-        lseek(&self.dir, 0, Whence::SeekSet)
-            .and_then(|_| each_number(self.dir.as_fd(), |fd| Fd::new(fd).into_iter().for_each(&mut each)))
-            .map_err(|errno| ProcError::from_errno(errno, self.path("fd")))
+    pub fn each(&self, each: impl FnMut(Fd)) -> Result<(), ProcError> {
+        self.each_from(0, each)
     }
 
-    /// As [`FdDir::each`], but in a full table without asking which are open: with every number there is room for. A list costs
-    /// the kernel nearly as much for each descriptor as reading its link, and can't be made by several threads.
+    /// As [`FdDir::each`], but of many open descriptors without asking which: with as many numbers from 0 on as are open, which
+    /// in most tables are just these, and only then with those that the kernel lists beyond. A list costs it more for each
+    /// descriptor than to find nothing under a number, and can't be made by several threads.
     ///
     /// # Errors
     /// As [`FdDir::list`].
     pub fn each_candidate(&self, mut each: impl FnMut(Fd)) -> Result<(), ProcError> {
-        match self.room_if_full() {
-            Some(room) => (0..room).filter_map(Fd::new).for_each(&mut each),
-            None => self.each(&mut each)?,
-        }
-        Ok(())
+        let count =
+            self.count().filter(|count| *count >= LIST_FEWER).and_then(|count| i32::try_from(count).ok());
+        let unasked = count.unwrap_or(0);
+        (0..unasked).filter_map(Fd::new).for_each(&mut each);
+        self.each_from(unasked, each)
     }
 
-    /// One more than the largest number there is room for, if half of them are taken.
-    fn room_if_full(&self) -> Option<i32> {
-        let count = self.count().filter(|count| *count >= LIST_FEWER)?;
-        let status = file::open(self.dir.as_fd(), b"../status").ok()?;
-        let status = file::read_whole(status, STATUS_LIMIT).ok()?;
-        let room = Status::parse(&status).ok()?.fd_size?;
-        (usize::try_from(room).ok()? <= 2 * count).then(|| i32::try_from(room).ok())?
+    /// The open descriptors from this number on.
+    fn each_from(&self, first: i32, mut each: impl FnMut(Fd)) -> Result<(), ProcError> {
+        // The offset stands at the end after an earlier listing. It is the number of the descriptor and 2, for `.` and `..`
+        // (`proc_readfd_common`, fs/proc/fd.c); another file system's would be something else, and its numbers are looked at.
+        let offset = if first == 0 { 0 } else { i64::from(first) + 2 };
+        lseek(&self.dir, offset, Whence::SeekSet)
+            .and_then(|_| {
+                each_number(self.dir.as_fd(), |fd| {
+                    Fd::new(fd).filter(|_| fd >= first).into_iter().for_each(&mut each);
+                })
+            })
+            .map_err(|errno| ProcError::from_errno(errno, self.path("fd")))
     }
 
     /// How many descriptors are open; `None` where the kernel does not tell (it does from Linux 6.2 on:

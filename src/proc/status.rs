@@ -62,8 +62,6 @@ pub struct Status {
     pub tracer_pid: Option<Tid>,
     /// User ids.
     pub uid: Uids,
-    /// The room in its table of descriptors: no number is as large.
-    pub fd_size: Option<u32>,
     /// How many threads the process has; 0 for one that is being reaped.
     pub threads: u32,
     /// Its number in each pid namespace, from this one to the innermost (4.1).
@@ -93,7 +91,6 @@ struct Lines {
     ppid: Option<i32>,
     tracer_pid: Option<i32>,
     uid: Option<Uids>,
-    fd_size: Option<u32>,
     threads: Option<u32>,
     ns_pid: Option<Vec<Pid>>,
     sigq: Option<(u64, u64)>,
@@ -125,7 +122,6 @@ impl Status {
             ppid: Pid::new(seen.ppid.ok_or(Malformed("no PPid line"))?),
             tracer_pid: Tid::new(seen.tracer_pid.ok_or(Malformed("no TracerPid line"))?),
             uid: seen.uid.ok_or(Malformed("no Uid line"))?,
-            fd_size: seen.fd_size,
             threads: seen.threads.ok_or(Malformed("no Threads line"))?,
             ns_pid: seen.ns_pid,
             sigq: seen.sigq,
@@ -162,7 +158,6 @@ impl Lines {
             b"PPid" => self.ppid = Some(decimal(value).ok_or(Malformed("PPid"))?),
             b"TracerPid" => self.tracer_pid = Some(decimal(value).ok_or(Malformed("TracerPid"))?),
             b"Uid" => self.uid = Some(uids(value).ok_or(Malformed("Uid"))?),
-            b"FDSize" => self.fd_size = Some(decimal(value).ok_or(Malformed("FDSize"))?),
             b"Threads" => self.threads = Some(decimal(value).ok_or(Malformed("Threads"))?),
             b"NSpid" => self.ns_pid = Some(ns_pids(value).ok_or(Malformed("NSpid"))?),
             b"SigQ" => self.sigq = Some(sigq(value).ok_or(Malformed("SigQ"))?),
