@@ -6,17 +6,7 @@ use std::net::SocketAddr;
 
 /// Appends `number`.
 pub(super) fn push_number(text: &mut String, number: u64) {
-    let mut digits = [0; 20];
-    let (mut rest, mut first) = (number, digits.len());
-    for (at, digit) in digits.iter_mut().enumerate().rev() {
-        *digit = b"0123456789"[(rest % 10) as usize];
-        rest /= 10;
-        first = at;
-        if rest == 0 {
-            break;
-        }
-    }
-    text.extend(digits[first..].iter().copied().map(char::from));
+    text.push_str(itoa::Buffer::new().format(number));
 }
 
 /// Appends `address` as it displays.
