@@ -63,6 +63,7 @@ pub(super) static ABI: Abi = Abi {
         [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|register| u64::from(low_half(register)))
     },
     waits: WAITS,
+    rewinds: false,
 };
 
 /// By arch/x86/entry/syscalls/syscall_32.tbl.

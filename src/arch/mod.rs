@@ -3,27 +3,24 @@
 //! Pure tables and register moves: no I/O, no unsafe. Each architecture is one small file with the same names in
 //! it; a 64-bit x86 kernel also runs 32-bit tracees, which [`Abi`] tells apart.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod i386;
 mod waits;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+use crate::ids::RemoteAddr;
+
+#[cfg(target_arch = "aarch64")]
+pub use aarch64::{ABIS, NATIVE_REGSET_LEN, Place, Registers, chain, frame};
 pub use waits::{Interrupted, On, WaitingCall, socket_call};
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::{NATIVE_REGSET_LEN, Registers, compat_abi, native_abi};
-#[cfg(target_arch = "x86_64")]
-pub use x86_64::{chain, frame};
+pub use x86_64::{ABIS, NATIVE_REGSET_LEN, Registers, chain, compat_abi, frame};
 
 /// `-EINTR`: what a call shows that never restarts by itself.
 const EINTR: i64 = libc::EINTR as i64;
-
-/// "Restart unless a handler runs" (`include/linux/errno.h`). Never seen by user code: the kernel turns it into a
-/// restart, or into EINTR when it really delivers a signal to a handler.
-const ERESTARTNOHAND: i64 = 514;
-
-/// The kernel's restart codes: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
-const RESTARTS: [i64; 4] = [-512, -513, -514, -516];
 
 /// How one sort of code makes system calls: which instruction, which registers, which numbers.
 #[derive(Debug)]
@@ -48,6 +45,9 @@ pub struct Abi {
     args: fn(&Registers) -> [u64; 6],
     /// The calls that wait on descriptors.
     waits: &'static [WaitingCall],
+    /// Whether a call that is to start anew shows in a stop as already taken back: the instruction pointer at the call
+    /// instruction, its arguments in place. Whoever stands there is taken for one that makes this call.
+    pub rewinds: bool,
 }
 
 /// The size of a pointer.
@@ -85,19 +85,29 @@ impl Eq for Abi {}
 /// belongs to no tracee this build knows.
 #[must_use]
 pub fn abi_of_regset_len(len: usize) -> Option<&'static Abi> {
-    [native_abi(), compat_abi()].into_iter().find(|abi| abi.regset_len == len)
+    ABIS.into_iter().find(|abi| abi.regset_len == len)
+}
+
+/// How code of the same sort as fdclose's calls the kernel.
+#[must_use]
+pub fn native_abi() -> &'static Abi {
+    let [native, ..] = ABIS;
+    native
 }
 
 impl Registers {
     /// Whether the thread is in a call that is about to return EINTR.
     #[must_use]
     pub fn shows_eintr(&self, abi: &Abi) -> bool {
-        self.call_in_progress().is_some() && self.result(abi) == -EINTR
+        self.is_behind_call() && self.result(abi) == -EINTR
     }
 
-    /// Whether the call the thread is in carries one of the kernel's restart codes.
-    fn shows_restart(&self, abi: &Abi) -> bool {
-        RESTARTS.contains(&self.result(abi))
+    /// Whether a call may be made at `site` instead of what the thread would go on with. Where the kernel takes the thread
+    /// for one whose call starts anew as long as it stands at its instruction, it may not be that one: the kernel could
+    /// put another call's number in place of ours (`setup_restart_syscall`, arch/arm64/kernel/signal.c).
+    #[must_use]
+    pub fn may_call_from(&self, site: RemoteAddr, abi: &Abi) -> bool {
+        !abi.rewinds || self.ip() != site
     }
 
     /// Makes the stop invisible to a call that would otherwise show EINTR for it.
@@ -122,9 +132,6 @@ impl Registers {
     pub fn hide_interruption(&mut self, abi: &Abi) -> bool {
         let hit = self.shows_eintr(abi)
             && self.call_in_progress().is_some_and(|nr| abi.eintr_on_interrupt.contains(&nr));
-        if hit {
-            self.set_result(-ERESTARTNOHAND);
-        }
-        hit
+        hit && self.restart_unless_handled()
     }
 }

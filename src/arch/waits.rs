@@ -93,13 +93,13 @@ impl Registers {
     pub fn end_call(&mut self, abi: &Abi, errno: i32) -> bool {
         let restarts = self.call_in_progress().is_some() && self.shows_restart(abi);
         if restarts {
-            self.set_result(-i64::from(errno));
+            self.end_restart(-i64::from(errno));
         }
         restarts
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::super::x86_64::tests::registers;
     use super::super::{compat_abi, native_abi};

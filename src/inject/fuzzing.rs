@@ -5,13 +5,13 @@ use super::gadget::find_in_image;
 use super::landmarks;
 use crate::arch::chain::{self, Chain, EndSignal};
 use crate::arch::frame::{self, Gadgets, Restored};
-use crate::arch::{Registers, compat_abi, native_abi};
+use crate::arch::{self, Registers};
 use crate::ids::{Fd, RemoteAddr};
 use crate::proc::Mapping;
 
 /// An ELF image in the target's memory.
 pub fn code(image: &[u8]) {
-    for abi in [native_abi(), compat_abi()] {
+    for abi in arch::ABIS {
         let Some(offset) = find_in_image(image, abi.instruction) else { continue };
         let at = usize::try_from(offset).expect("an offset into the image");
         assert_eq!(image.get(at..at + abi.instruction.len()), Some(abi.instruction));
@@ -130,7 +130,7 @@ fn registers(words: &[u64]) -> Option<Registers> {
 /// Hiding an interruption changes the result and nothing else, once; a restart steps back by one instruction or does
 /// nothing.
 fn rewritten(registers: Registers) {
-    for abi in [native_abi(), compat_abi()] {
+    for abi in arch::ABIS {
         let mut hidden = registers;
         let changed = hidden.hide_interruption(abi);
         assert_eq!(changed, hidden != registers);

@@ -1,7 +1,8 @@
 //! What a surgery needs to find in the target's memory, read before the stop: call instructions and stacks.
 
 use super::gadget::{self, Origin, Site};
-use crate::arch::{self, frame};
+use crate::arch;
+use crate::arch::frame::{self, Likely};
 use crate::ids::{RemoteAddr, Tid};
 use crate::proc::{Mapping, Process};
 use crate::trace::read_memory;
@@ -46,10 +47,13 @@ impl Landmarks {
     pub fn read(process: &Process, tid: Tid, chains: bool) -> Self {
         let Ok(maps) = process.maps() else { return Self::default() };
         let gadgets = find_gadgets(tid, &maps, chains);
-        // One of the gadgets is a call instruction. Without them, the vDSO has one.
+        // One of the gadgets is a call instruction. Without them, the vDSO has one, at which no call waits for long: that
+        // matters where nobody may be told from the instruction alone.
         let spare_site = match gadgets {
-            Some(gadgets) => Some(Site { address: gadgets.syscall_ret, origin: Origin::Mapping }),
-            None => Site::find_in(process, tid, &maps, arch::native_abi()),
+            Some(gadgets) if !arch::native_abi().rewinds => {
+                Some(Site { address: gadgets.syscall_ret, origin: Origin::Mapping })
+            }
+            _ => Site::find_in(process, tid, &maps, arch::native_abi()),
         };
         let main_stack =
             maps.iter().find(|map| map.name == b"[stack]").filter(|map| is_roomy(map)).map(range);
@@ -111,21 +115,25 @@ fn is_anonymous_memory(map: &Mapping) -> bool {
     map.inode == 0 && map.name.is_empty() && !map.shared && !map.executable
 }
 
-/// The gadgets, in the vDSO and in files mapped for execution. The vDSO is two pages and has `syscall; ret`; so does
-/// the dynamic linker, near its start. The C library has the others near its own.
+/// The gadgets, in the vDSO and in files mapped for execution.
 fn find_gadgets(tid: Tid, maps: &[Mapping], chains: bool) -> Option<frame::Gadgets> {
     let is_file = |map: &Mapping| map.inode != 0 || map.name == VDSO;
     let mut files: Vec<&Mapping> =
         maps.iter().filter(|map| map.executable && map.readable && !map.writable && is_file(map)).collect();
     let mut search = Search { tid, left: SEARCH_LIMIT, piece: vec![0; PIECE] };
-    files.sort_by_key(|map| {
-        (map.name != VDSO, !is_named(&map.name, LINKERS), !is_named(&map.name, LIBRARIES))
-    });
-    let syscall_ret = search.find(&files, frame::SYSCALL_RET)?;
-    files.sort_by_key(|map| !is_named(&map.name, LIBRARIES));
-    let pop_rax_ret = search.find(&files, frame::POP_RAX_RET)?;
-    let pop_rdi_ret = if chains { search.find(&files, frame::POP_RDI_RET) } else { None };
-    Some(frame::Gadgets { syscall_ret, pop_rax_ret, pop_rdi_ret })
+    // Found is mostly what is searched for first.
+    let mut order = None;
+    frame::Gadgets::find(chains, |likely, bytes| {
+        if order.replace(likely) != Some(likely) {
+            files.sort_by_key(|map| match likely {
+                Likely::Linker => {
+                    (map.name != VDSO, !is_named(&map.name, LINKERS), !is_named(&map.name, LIBRARIES))
+                }
+                Likely::Library => (!is_named(&map.name, LIBRARIES), false, false),
+            });
+        }
+        search.find(&files, bytes)
+    })
 }
 
 const VDSO: &[u8] = b"[vdso]";
@@ -225,9 +233,7 @@ mod tests {
         let (process, own) = (Procfs::host().open(pid).unwrap(), pid.leader());
         let landmarks = Landmarks::read(&process, own, true);
         let gadgets = landmarks.gadgets.expect("a C library has the gadgets");
-        for (at, bytes) in
-            [(gadgets.syscall_ret, frame::SYSCALL_RET), (gadgets.pop_rax_ret, frame::POP_RAX_RET)]
-        {
+        for (at, bytes) in gadgets.pieces(true) {
             assert_eq!(gadget::read_bytes(own, at.0, bytes.len() as u64).unwrap(), bytes);
         }
         let on_stack = 0_u8;

@@ -17,7 +17,8 @@ use super::dispatch::Dispatch;
 use super::gadget;
 use super::landmarks::Landmarks;
 use crate::arch::chain::{self, Chain};
-use crate::arch::{Registers, frame, native_abi};
+use crate::arch::frame::{self, Gadgets};
+use crate::arch::{Registers, native_abi};
 use crate::error::TraceError;
 use crate::ids::{RemoteAddr, Tid};
 use crate::trace::{Stopped, read_memory, write_memory};
@@ -33,8 +34,7 @@ const MARGIN: u64 = 4096;
 pub(super) struct Lifeline {
     tid: Tid,
     at: RemoteAddr,
-    /// The call instruction with a `ret` behind it.
-    pub(super) site: RemoteAddr,
+    gadgets: Gadgets,
     /// What was there before.
     before: Vec<u8>,
 }
@@ -62,16 +62,15 @@ impl Lifeline {
         if !Dispatch::of(thread).allows(gadgets.syscall_ret, abi) {
             return None;
         }
-        let needed = [
-            (Some(gadgets.syscall_ret), frame::SYSCALL_RET),
-            (Some(gadgets.pop_rax_ret), frame::POP_RAX_RET),
-            (gadgets.pop_rdi_ret.filter(|_| chain.is_some()), frame::POP_RDI_RET),
-        ];
-        for (at, bytes) in needed.into_iter().filter_map(|(at, bytes)| Some((at?, bytes))) {
-            // Found before the stop; a library may have been unloaded since.
-            if gadget::read_bytes(tid, at.0, bytes.len() as u64)? != bytes {
-                return None;
-            }
+        if !saved.may_call_from(gadgets.syscall_ret, abi) {
+            return None;
+        }
+        // Found before the stop; a library may have been unloaded since.
+        let is_there = |(at, bytes): (RemoteAddr, &[u8])| {
+            gadget::read_bytes(tid, at.0, bytes.len() as u64).is_some_and(|found| found == bytes)
+        };
+        if !gadgets.pieces(chain.is_some()).all(is_there) {
+            return None;
         }
         let xstate = thread.extended_state().ok()?;
         let blocked = thread.blocked_signals().ok()?;
@@ -89,7 +88,7 @@ impl Lifeline {
         if read_memory(tid, at, &mut before) != Ok(before.len()) {
             return None;
         }
-        let line = Self { tid, at, site: gadgets.syscall_ret, before };
+        let line = Self { tid, at, gadgets, before };
         match write_memory(tid, at, &bytes) {
             Ok(written) if written == bytes.len() => Some(line),
             // A part may have been written: the bytes go back, and nothing has come of it.
@@ -122,7 +121,17 @@ impl Lifeline {
         }
     }
 
-    /// Where the stack pointer belongs during the call.
+    /// The call instruction with a way back behind it.
+    pub(super) fn site(&self) -> RemoteAddr {
+        self.gadgets.syscall_ret
+    }
+
+    /// Makes the call in `registers`, at [`Self::site`], one that comes back to the lifeline.
+    pub(super) fn hold(&self, registers: &mut Registers) {
+        frame::hang_on(registers, self.gadgets, self.at);
+    }
+
+    /// Where it begins.
     pub(super) fn sp(&self) -> RemoteAddr {
         self.at
     }

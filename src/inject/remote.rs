@@ -17,6 +17,9 @@
 //! before it dequeues).
 
 mod chained;
+#[cfg_attr(target_arch = "aarch64", path = "remote/rewound.rs")]
+#[cfg_attr(not(target_arch = "aarch64"), path = "remote/kept.rs")]
+mod restarts;
 
 use std::mem;
 use std::time::Duration;
@@ -31,7 +34,7 @@ use super::restart;
 use crate::arch::{Abi, Registers};
 use crate::error::TraceError;
 use crate::ids::{Pid, RemoteAddr, Tid};
-use crate::trace::{Deadline, Seized, Stop, Stopped, Waited};
+use crate::trace::{Deadline, Seized, Stop, Stopped, Volatile, Waited};
 
 pub use chained::{ChainEnd, end_signal};
 
@@ -55,6 +58,9 @@ pub struct Remote<'a> {
     lifeline: Option<Lifeline>,
     laying: Laying,
     saved: Registers,
+    /// What else a call would change.
+    volatile: Option<Volatile>,
+    slept: Slept,
     /// The thread's registers are not `saved` at the moment.
     displaced: bool,
     /// The thread's seccomp filters are out of force.
@@ -66,6 +72,10 @@ pub struct Remote<'a> {
     /// No wait for the thread is longer than this.
     limit: Duration,
 }
+
+/// Whether the thread surely sleeps in the call that its saved registers show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slept(bool);
 
 /// When a lifeline is laid, if there can be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +108,11 @@ impl<'a> Remote<'a> {
         let (abi, saved) = thread.abi_and_registers()?;
         // Segment registers that user code may load but PTRACE_SETREGS refuses would make it fail half-way later on.
         thread.set_registers(&saved)?;
+        let volatile = thread.volatile_state()?;
         let tid = thread.tid();
         let lifeline = Lifeline::lay(&thread, &saved, landmarks);
         Ok(Self {
+            slept: restarts::slept(&thread, &saved),
             thread: Some(thread),
             landmarks,
             lifeline,
@@ -110,6 +122,7 @@ impl<'a> Remote<'a> {
             abi,
             site,
             saved,
+            volatile,
             displaced: false,
             seccomp_suspended: false,
             insured: true,
@@ -160,13 +173,13 @@ impl<'a> Remote<'a> {
             self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
         }
         let mut call = self.saved;
-        call.load_call(self.abi, self.site(), nr, args);
+        let loaded = restarts::load(&mut thread, &mut call, self.abi, self.site(), nr, args);
         match &self.lifeline {
-            Some(lifeline) => call.set_sp(lifeline.sp()),
+            Some(lifeline) => lifeline.hold(&mut call),
             None => self.insured = false,
         }
         self.displaced = true;
-        if let Err(error) = thread.set_registers(&call) {
+        if let Err(error) = loaded.and_then(|()| thread.set_registers(&call)) {
             self.thread = Some(thread);
             return Err(error);
         }
@@ -175,7 +188,13 @@ impl<'a> Remote<'a> {
         loop {
             thread = self.run_to_entry(thread, deadline)?;
             match thread.stop() {
-                Stop::Syscall => return Ok(Entry::Reached(thread)),
+                Stop::Syscall => {
+                    if let Err(error) = restarts::begin(&mut thread, self.abi, self.site(), nr, args) {
+                        self.thread = Some(thread);
+                        return Err(error);
+                    }
+                    return Ok(Entry::Reached(thread));
+                }
                 // A SIGCONT, an interrupt left over, or ours: nothing ran yet, the registers are still as set.
                 Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) if deadline.remaining().is_some() => {}
                 Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) => {
@@ -210,8 +229,7 @@ impl<'a> Remote<'a> {
 
     /// Puts the thread back as it was, lets its signal be delivered, and stops it again before it runs on.
     fn deliver(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
-        thread.set_registers(&self.saved)?;
-        self.displaced = false;
+        self.give_back(&mut thread)?;
         // Its handler's frame goes right below its stack pointer.
         self.take_up_lifeline()?;
         loop {
@@ -223,13 +241,25 @@ impl<'a> Remote<'a> {
             }
         }
         (_, self.saved) = restart::hide_interruption(&mut thread)?;
+        self.volatile = thread.volatile_state()?;
+        self.slept = restarts::slept(&thread, &self.saved);
         self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
         Ok(thread)
     }
 
+    /// Gives the thread its own registers.
+    fn give_back(&mut self, thread: &mut Stopped) -> Result<(), TraceError> {
+        thread.set_registers(&self.saved)?;
+        if let Some(volatile) = &self.volatile {
+            thread.set_volatile_state(volatile)?;
+        }
+        self.displaced = false;
+        Ok(())
+    }
+
     /// Where the call is made.
     fn site(&self) -> RemoteAddr {
-        self.lifeline.as_ref().map_or(self.site.address, |lifeline| lifeline.site)
+        self.lifeline.as_ref().map_or(self.site.address, Lifeline::site)
     }
 
     /// Whether the thread would have come to itself if fdclose had died in the middle of any call made so far.
@@ -318,13 +348,15 @@ impl<'a> Remote<'a> {
 
     fn restore_registers(&mut self) -> Result<Stopped, TraceError> {
         let mut thread = self.take()?;
+        if self.displaced {
+            self.show_again(&mut thread)?;
+        }
         while self.displaced && !thread.stop().is_signal_type() {
             thread.interrupt_next()?;
             thread = self.next_stop(thread.run()?)?;
         }
         if self.displaced {
-            thread.set_registers(&self.saved)?;
-            self.displaced = false;
+            self.give_back(&mut thread)?;
         }
         self.take_up_lifeline()?;
         Ok(thread)

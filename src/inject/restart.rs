@@ -2,8 +2,11 @@
 
 use nix::errno::Errno;
 
+#[cfg(target_arch = "x86_64")]
 use super::gadget::Site;
-use crate::arch::{Abi, Registers, compat_abi, native_abi};
+use crate::arch::{Abi, Registers};
+#[cfg(target_arch = "x86_64")]
+use crate::arch::{compat_abi, native_abi};
 use crate::error::TraceError;
 use crate::ids::Tid;
 use crate::trace::Stopped;
@@ -40,7 +43,15 @@ pub fn end_call(thread: &mut Stopped, errno: Errno) -> Result<bool, TraceError> 
 /// How the call of thread `tid` was made. 64-bit code may use `int $0x80`, too, and then the numbers are those of 32-bit
 /// calls: the instruction tells.
 #[must_use]
+#[cfg(target_arch = "x86_64")]
 pub fn abi_of_call(tid: Tid, abi: &'static Abi, registers: &Registers) -> &'static Abi {
     let compat = Site::before(tid, registers.ip(), compat_abi());
     if abi == native_abi() && compat.is_some() { compat_abi() } else { abi }
+}
+
+/// How the call of thread `tid` was made: as its code always calls.
+#[must_use]
+#[cfg(not(target_arch = "x86_64"))]
+pub fn abi_of_call(_tid: Tid, abi: &'static Abi, _registers: &Registers) -> &'static Abi {
+    abi
 }

@@ -5,7 +5,7 @@
 //! there), and it is disturbed least. What can be read before the stop is read before the stop.
 
 use crate::arch::chain::EndSignal;
-use crate::arch::{On, WaitingCall, native_abi};
+use crate::arch::{Abi, On, Registers, WaitingCall, native_abi};
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, RemoteAddr, Tid};
 use crate::inject::{ChainEnd, Dispatch, Landmarks, Remote, Site, end_signal, rseq};
@@ -284,7 +284,7 @@ fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result
         let thread = threads.get(index)?;
         let (abi, registers) = thread.abi_and_registers().ok()?;
         registers.call_in_progress().filter(|_| registers.ip() != KERNEL_WORKER)?;
-        let site = Site::before(thread.tid(), registers.ip(), abi)?;
+        let site = site_of_call(thread, abi, &registers, &candidate.landmarks)?;
         let lets_through = Dispatch::of(thread).allows(site.address, abi);
         (lets_through && usable(thread)).then_some((index, site))
     });
@@ -309,6 +309,21 @@ fn best(threads: &[Stopped], process: &Process, candidate: &Candidate) -> Result
         }
     }
     Err(none)
+}
+
+/// A call instruction for a thread that waits in a call: its own, if it may be.
+fn site_of_call(
+    thread: &Stopped,
+    abi: &'static Abi,
+    registers: &Registers,
+    landmarks: &Landmarks,
+) -> Option<Site> {
+    if !abi.rewinds {
+        return Site::before(thread.tid(), registers.ip(), abi);
+    }
+    let is_usable =
+        |site: &Site| registers.may_call_from(site.address, abi) && site.is_intact(thread.tid(), abi);
+    landmarks.spare_site.filter(is_usable)
 }
 
 /// A call instruction for a thread that is at work.

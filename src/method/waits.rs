@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use super::Item;
-use crate::arch::{self, Abi, On, Registers, compat_abi, native_abi};
+use crate::arch::{self, Abi, On, Registers};
 use crate::error::TraceError;
 use crate::ids::{Fd, RemoteAddr, Tid};
 use crate::inject::restart;
@@ -94,21 +94,20 @@ impl Waits {
         }
         let mut found = Vec::new();
         for (tid, (abi, registers)) in &self.seen {
-            // Which of the two it is costs a look at memory: not unless it matters.
-            let by_either = [native_abi(), compat_abi()].map(|abi| waits_of(*tid, abi, registers, items));
-            if by_either.iter().all(Vec::is_empty) || !shares_table(*tid) {
+            // Which of them it is costs a look at memory: not unless it matters.
+            let by_each = arch::ABIS.map(|abi| (abi, waits_of(*tid, abi, registers, items)));
+            if by_each.iter().all(|(_, waiters)| waiters.is_empty()) || !shares_table(*tid) {
                 continue;
             }
-            let [native, compat] = by_either;
-            let is_native = restart::abi_of_call(*tid, abi, registers) == native_abi();
-            found.extend(if is_native { native } else { compat });
+            let made_by = restart::abi_of_call(*tid, abi, registers);
+            found.extend(by_each.into_iter().filter(|(abi, _)| *abi == made_by).flat_map(|(_, found)| found));
         }
         found
     }
 }
 
 fn may_wait(abi: &'static Abi, registers: &Registers) -> bool {
-    let known = |number| [native_abi(), compat_abi()].iter().any(|abi| abi.waiting_call(number).is_some());
+    let known = |number| arch::ABIS.iter().any(|abi| abi.waiting_call(number).is_some());
     registers.interrupted(abi).is_some_and(|call| known(call.number))
 }
 

@@ -4,6 +4,12 @@ mod deadline;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod group;
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64/sys.rs"]
+mod machine;
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64/sys.rs"]
+mod machine;
 mod round_up;
 mod seen;
 pub mod signals;
@@ -14,6 +20,7 @@ mod tracee;
 
 pub use deadline::Deadline;
 pub use group::{OnStop, SeizedGroup, StoppedGroup};
+pub use machine::Volatile;
 pub use seen::Roll;
 pub use stop::{Report, Signal, Stop};
 pub use thread::{REAP_EVERY, on_this_thread, on_tracer_thread, spend_this_thread};

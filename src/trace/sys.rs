@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::arch::{NATIVE_REGSET_LEN, Registers};
 use crate::ids::{Fd, Pid, RemoteAddr, Tid};
 use crate::watchdog;
 
 /// ptrace(2) request numbers are unsigned in glibc and signed in musl.
 #[cfg(target_env = "musl")]
-type Request = libc::c_int;
+pub(super) type Request = libc::c_int;
 #[cfg(not(target_env = "musl"))]
-type Request = libc::c_uint;
+pub(super) type Request = libc::c_uint;
 
 /// `PTRACE_O_SUSPEND_SECCOMP` (Linux 4.3).
 pub(super) const OPTION_SUSPEND_SECCOMP: usize = 1 << 21;
@@ -27,8 +26,6 @@ pub(super) const OPTION_SUSPEND_SECCOMP: usize = 1 << 21;
 pub(super) const OPTION_SYSGOOD: usize = 1;
 /// `PTRACE_EVENT_STOP`: the stop of PTRACE_INTERRUPT and of group-stops under PTRACE_SEIZE.
 pub(super) const EVENT_STOP: i32 = 128;
-
-const NT_PRSTATUS: usize = 1;
 
 /// How a stopped tracee goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +48,7 @@ pub(super) fn one_arena() {
     }
 }
 
-fn ptrace(request: Request, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
+pub(super) fn ptrace(request: Request, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
     watchdog::beat();
     let (addr, data) = (ptr::without_provenance_mut::<u8>(addr), ptr::without_provenance_mut::<u8>(data));
     // SAFETY: callers in this file use only requests whose `addr` and `data` are plain numbers, or point `data` to
@@ -84,47 +81,6 @@ pub(super) fn resume(tid: Tid, how: Resume, signal: i32) -> Result<(), Errno> {
 
 pub(super) fn detach(tid: Tid, signal: i32) -> Result<(), Errno> {
     ptrace(libc::PTRACE_DETACH, tid, 0, signal.cast_unsigned() as usize)
-}
-
-/// The general registers, in the layout of the tracer whatever the tracee runs.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn registers(tid: Tid) -> Result<Registers, Errno> {
-    let mut regs = MaybeUninit::<libc::user_regs_struct>::uninit();
-    ptrace(libc::PTRACE_GETREGS, tid, 0, regs.as_mut_ptr().expose_provenance())?;
-    // SAFETY: PTRACE_GETREGS succeeded, and then fills the whole structure.
-    Ok(Registers(unsafe { regs.assume_init() }))
-}
-
-/// Sets the general registers, segments aside: those must be the tracee's own.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn set_registers(tid: Tid, regs: &Registers) -> Result<(), Errno> {
-    match ptrace(libc::PTRACE_SETREGS, tid, 0, ptr::from_ref(&regs.0).expose_provenance()) {
-        // Some registers are set by now. It stops at a segment selector without the privilege level of user code,
-        // which user code may load all the same.
-        Err(Errno::EIO) => regs.but_segments().try_for_each(|(at, value)| poke_user(tid, at, value)),
-        answer => answer,
-    }
-}
-
-/// Sets one register, by its offset in `struct user`.
-#[cfg(target_arch = "x86_64")]
-fn poke_user(tid: Tid, at: usize, value: u64) -> Result<(), Errno> {
-    ptrace(libc::PTRACE_POKEUSER, tid, at, usize::try_from(value).map_err(|_| Errno::EINVAL)?)
-}
-
-/// The length in bytes of the tracee's own general register set, whatever it runs, and its registers.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn regset(tid: Tid) -> Result<(usize, Registers), Errno> {
-    let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
-    let mut iov = libc::iovec { iov_base: regs.as_mut_ptr().cast(), iov_len: NATIVE_REGSET_LEN };
-    let iov_at = (&raw mut iov).expose_provenance();
-    ptrace(libc::PTRACE_GETREGSET, tid, NT_PRSTATUS, iov_at)?;
-    if iov.iov_len != NATIVE_REGSET_LEN {
-        // Shorter: a 32-bit tracee's own layout, which is not the one to work with.
-        return Ok((iov.iov_len, registers(tid)?));
-    }
-    // SAFETY: zeroed memory is a valid user_regs_struct, and the kernel has filled it whole.
-    Ok((iov.iov_len, Registers(unsafe { regs.assume_init() })))
 }
 
 /// What a signal says of itself (sigaction(2)).
@@ -279,33 +235,6 @@ pub(super) fn blocked_signals(tid: Tid) -> Result<u64, Errno> {
     let mut mask = 0_u64;
     ptrace(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>(), (&raw mut mask).expose_provenance())?;
     Ok(mask)
-}
-
-/// The floating point and vector registers, in the format of XSAVE.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn extended_state(tid: Tid) -> Result<Vec<u8>, Errno> {
-    const NT_X86_XSTATE: usize = 0x202;
-    // AVX-512 takes 2.7 KiB, AMX tiles 8 KiB more; nothing comes near the last so far. What is longer is cut, and
-    // refused further up.
-    for room in [4 * 1024, 16 * 1024] {
-        let mut bytes = vec![0_u8; room];
-        let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: room };
-        ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, (&raw mut iov).expose_provenance())?;
-        if iov.iov_len < room {
-            bytes.truncate(iov.iov_len);
-            return Ok(bytes);
-        }
-    }
-    Err(Errno::EOVERFLOW)
-}
-
-/// Whether the thread has a shadow stack (NT_X86_SHSTK, Linux 6.6; a kernel that knows none has none to offer).
-#[cfg(target_arch = "x86_64")]
-pub(super) fn has_shadow_stack(tid: Tid) -> bool {
-    const NT_X86_SHSTK: usize = 0x204;
-    let mut pointer = 0_u64;
-    let mut iov = libc::iovec { iov_base: (&raw mut pointer).cast(), iov_len: size_of::<u64>() };
-    ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_SHSTK, (&raw mut iov).expose_provenance()).is_ok()
 }
 
 /// Whether descriptor `own_fd` of this process and `fd` of thread `tid` are the same open file (kcmp(2), Linux 3.5).

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::deadline::Deadline;
+use super::machine::{self, Volatile};
 use super::stop::{Report, Signal, Stop};
 use super::sys;
 use crate::arch::{self, Abi, Registers};
@@ -164,7 +165,7 @@ impl Stopped {
     /// # Errors
     /// [`TraceError::UnknownAbi`] if this build does not know such code; others, `Gone` included.
     pub fn abi_and_registers(&self) -> Result<(&'static Abi, Registers), TraceError> {
-        let (len, registers) = answer("PTRACE_GETREGSET", self.tid, sys::regset(self.tid))?;
+        let (len, registers) = answer("PTRACE_GETREGSET", self.tid, machine::regset(self.tid))?;
         let abi = arch::abi_of_regset_len(len).ok_or(TraceError::UnknownAbi { tid: self.tid })?;
         Ok((abi, registers))
     }
@@ -174,7 +175,7 @@ impl Stopped {
     /// # Errors
     /// [`TraceError`], `Gone` included.
     pub fn registers(&self) -> Result<Registers, TraceError> {
-        answer("PTRACE_GETREGS", self.tid, sys::registers(self.tid))
+        answer("PTRACE_GETREGS", self.tid, machine::registers(self.tid))
     }
 
     /// Replaces its general registers.
@@ -182,7 +183,7 @@ impl Stopped {
     /// # Errors
     /// [`TraceError`], `Gone` included.
     pub fn set_registers(&mut self, registers: &Registers) -> Result<(), TraceError> {
-        answer("PTRACE_SETREGS", self.tid, sys::set_registers(self.tid, registers))
+        answer("PTRACE_SETREGS", self.tid, machine::set_registers(self.tid, registers))
     }
 
     /// Whether the signal of this signal-delivery-stop was raised by an injected call at `site`, whose instruction is
@@ -259,18 +260,51 @@ impl Stopped {
         answer("PTRACE_GETSIGMASK", self.tid, sys::blocked_signals(self.tid))
     }
 
-    /// Its floating point and vector registers (NT_X86_XSTATE).
+    /// In a syscall-entry-stop: has the kernel make this call instead of the one asked for. In any other stop, `None` makes
+    /// it forget that the thread was in one.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    #[cfg(target_arch = "aarch64")]
+    pub fn set_call(&mut self, number: Option<u64>) -> Result<(), TraceError> {
+        answer("PTRACE_SETREGSET", self.tid, machine::set_call(self.tid, number))
+    }
+
+    /// Whether it came to this stop out of a call, and not from code of its own; `None` if that can't be told.
+    #[must_use]
+    #[cfg(target_arch = "aarch64")]
+    pub fn came_from_call(&self) -> Option<bool> {
+        machine::came_from_call(self.tid)
+    }
+
+    /// What a call would cost it besides its general registers, if anything; see [`Volatile`].
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn volatile_state(&self) -> Result<Option<Volatile>, TraceError> {
+        answer("PTRACE_GETREGSET", self.tid, machine::volatile_state(self.tid))
+    }
+
+    /// Gives it that back.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn set_volatile_state(&mut self, state: &Volatile) -> Result<(), TraceError> {
+        answer("PTRACE_SETREGSET", self.tid, machine::set_volatile_state(self.tid, state))
+    }
+
+    /// Its floating point and vector registers, as [`crate::arch::frame`] takes them.
     ///
     /// # Errors
     /// [`TraceError`], `Gone` included.
     pub fn extended_state(&self) -> Result<Vec<u8>, TraceError> {
-        answer("PTRACE_GETREGSET", self.tid, sys::extended_state(self.tid))
+        answer("PTRACE_GETREGSET", self.tid, machine::extended_state(self.tid))
     }
 
     /// Whether it has a shadow stack, on which every return is checked against its call.
     #[must_use]
     pub fn has_shadow_stack(&self) -> bool {
-        sys::has_shadow_stack(self.tid)
+        machine::has_shadow_stack(self.tid)
     }
 
     /// Lets it run on, handing on the signal of a signal-delivery-stop. A member of a group-stop stays stopped, as its

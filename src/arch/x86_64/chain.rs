@@ -78,7 +78,7 @@ impl Chain<'_> {
         let first = self.fds.first().map_or(u64::MAX, |fd| u64::from(fd.as_raw().unsigned_abs()));
         let (tid, signal) =
             (u64::from(self.end.tid.unsigned_abs()), u64::from(self.end.signal.unsigned_abs()));
-        registers.load_call(super::native_abi(), gadgets.syscall_ret, CLOSE, [first, tid, signal, 0, 0, 0]);
+        registers.load_call(&super::ABI, gadgets.syscall_ret, CLOSE, [first, tid, signal, 0, 0, 0]);
         registers.set_sp(at);
     }
 

@@ -43,13 +43,45 @@ pub struct Gadgets {
     pub pop_rdi_ret: Option<RemoteAddr>,
 }
 
-/// The bytes of [`Gadgets::syscall_ret`].
-pub const SYSCALL_RET: &[u8] = &[0x0f, 0x05, 0xc3];
-/// The bytes of [`Gadgets::pop_rax_ret`].
-pub const POP_RAX_RET: &[u8] = &[0x58, 0xc3];
+const SYSCALL_RET: &[u8] = &[0x0f, 0x05, 0xc3];
+const POP_RAX_RET: &[u8] = &[0x58, 0xc3];
+const POP_RDI_RET: &[u8] = &[0x5f, 0xc3];
 
-/// The bytes of [`Gadgets::pop_rdi_ret`].
-pub const POP_RDI_RET: &[u8] = &[0x5f, 0xc3];
+/// Where code is likely to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Likely {
+    /// In the vDSO, which is two pages and has `syscall; ret`; so does the dynamic linker, near its start.
+    Linker,
+    /// In the C library, near its start.
+    Library,
+}
+
+impl Gadgets {
+    /// All that is needed, by means of a search for bytes; what only chains need only if `chains`.
+    pub fn find(chains: bool, mut search: impl FnMut(Likely, &[u8]) -> Option<RemoteAddr>) -> Option<Self> {
+        let syscall_ret = search(Likely::Linker, SYSCALL_RET)?;
+        let pop_rax_ret = search(Likely::Library, POP_RAX_RET)?;
+        let pop_rdi_ret = if chains { search(Likely::Library, POP_RDI_RET) } else { None };
+        Some(Self { syscall_ret, pop_rax_ret, pop_rdi_ret })
+    }
+
+    /// What must be where; what only chains need only if `chains`.
+    pub fn pieces(self, chains: bool) -> impl Iterator<Item = (RemoteAddr, &'static [u8])> {
+        let needed = [
+            (Some(self.syscall_ret), SYSCALL_RET),
+            (Some(self.pop_rax_ret), POP_RAX_RET),
+            (self.pop_rdi_ret.filter(|_| chains), POP_RDI_RET),
+        ];
+        needed.into_iter().filter_map(|(at, bytes)| Some((at?, bytes)))
+    }
+}
+
+/// Has the call in `registers` come back to the lifeline at `at`.
+pub fn hang_on(registers: &mut Registers, gadgets: Gadgets, at: RemoteAddr) {
+    // The way back is on the stack.
+    let Gadgets { .. } = gadgets;
+    registers.set_sp(at);
+}
 
 const RT_SIGRETURN: u64 = 15;
 /// Before the frame: the address of `pop %rax; ret`, and what it pops.

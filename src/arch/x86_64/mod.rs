@@ -4,7 +4,7 @@ pub mod chain;
 pub mod frame;
 mod waits;
 
-use super::{Abi, Calls, RESTARTS, Word, i386};
+use super::{Abi, Calls, Word, i386};
 use crate::ids::RemoteAddr;
 
 /// `sizeof(struct user_regs_struct)`: the length of a 64-bit tracee's NT_PRSTATUS.
@@ -15,6 +15,16 @@ const NO_CALL: u64 = u64::MAX;
 
 /// `__X32_SYSCALL_BIT`
 const X32_BIT: u32 = 1 << 30;
+
+/// "Restart unless a handler runs" (`include/linux/errno.h`). Never seen by user code: the kernel turns it into a
+/// restart, or into EINTR when it really delivers a signal to a handler.
+const ERESTARTNOHAND: i64 = 514;
+
+/// The kernel's restart codes: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
+const RESTARTS: [i64; 4] = [-512, -513, -514, -516];
+
+/// How code that runs under this kernel may call it: 64-bit code, and 32-bit code.
+pub static ABIS: [&Abi; 2] = [&ABI, &i386::ABI];
 
 static ABI: Abi = Abi {
     name: "x86-64",
@@ -68,6 +78,7 @@ static ABI: Abi = Abi {
         [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]
     },
     waits: waits::NATIVE,
+    rewinds: false,
 };
 
 /// The lower 32 bits.
@@ -80,12 +91,6 @@ pub(super) fn low_half(register: u64) -> u32 {
 /// any tracee, 32-bit ones included: so what is put back is all there was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registers(pub libc::user_regs_struct);
-
-/// How 64-bit code calls the kernel.
-#[must_use]
-pub fn native_abi() -> &'static Abi {
-    &ABI
-}
 
 /// How 32-bit code calls the same kernel.
 #[must_use]
@@ -129,8 +134,29 @@ impl Registers {
         if abi.word == Word::Bits32 { i64::from(low_half(self.0.rax).cast_signed()) } else { raw }
     }
 
+    /// Whether the thread would show EINTR for a call that it is in.
+    pub(super) fn is_behind_call(&self) -> bool {
+        self.call_in_progress().is_some()
+    }
+
+    /// Whether the call the thread is in carries one of the kernel's restart codes.
+    pub(super) fn shows_restart(&self, abi: &Abi) -> bool {
+        RESTARTS.contains(&self.result(abi))
+    }
+
+    /// Makes the call that the thread is in start anew unless a handler runs; whether that can be done.
+    pub(super) fn restart_unless_handled(&mut self) -> bool {
+        self.set_result(-ERESTARTNOHAND);
+        true
+    }
+
+    /// Gives the call that would start anew this result instead.
+    pub(super) fn end_restart(&mut self, value: i64) {
+        self.set_result(value);
+    }
+
     /// Replaces what the last call returned.
-    pub(crate) fn set_result(&mut self, value: i64) {
+    fn set_result(&mut self, value: i64) {
         self.0.rax = value.cast_unsigned();
     }
 
@@ -180,7 +206,7 @@ impl Registers {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{ERESTARTNOHAND, abi_of_regset_len};
+    use super::super::{abi_of_regset_len, native_abi};
     use super::*;
 
     pub(in super::super) fn registers(orig_rax: i64, rax: i64) -> Registers {
