@@ -20,6 +20,7 @@ mod chained;
 #[cfg_attr(target_arch = "aarch64", path = "remote/rewound.rs")]
 #[cfg_attr(not(target_arch = "aarch64"), path = "remote/kept.rs")]
 mod restarts;
+mod result;
 
 use std::mem;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use crate::ids::{Pid, RemoteAddr, Tid};
 use crate::trace::{Deadline, Seized, Stop, Stopped, Volatile, Waited};
 
 pub use chained::{ChainEnd, end_signal};
+use result::decode;
 
 /// So many signals may get in the way of one call. Each costs two stops, about 20 us.
 const MOST_SIGNALS: u32 = 1_000;
@@ -382,26 +384,5 @@ impl Drop for Remote<'_> {
         if self.thread.is_some() {
             let _ = self.restore();
         }
-    }
-}
-
-/// A call's raw result: -4095 to -1 are negated errno numbers (syscall(2)).
-fn decode(raw: i64) -> Result<u64, Errno> {
-    match raw {
-        -4095..=-1 => Err(Errno::from_raw(i32::try_from(-raw).unwrap_or(libc::EIO))),
-        value => Ok(value.cast_unsigned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_and_errors_are_told_apart() {
-        assert_eq!(decode(0), Ok(0));
-        assert_eq!(decode(-9), Err(Errno::EBADF));
-        assert_eq!(decode(-4096), Ok((-4096_i64).cast_unsigned()));
-        assert_eq!(decode(i64::MAX), Ok(i64::MAX.cast_unsigned()));
     }
 }
