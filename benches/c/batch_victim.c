@@ -29,7 +29,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -38,14 +37,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define DEADLINE_NS 60000000000ull
+#include "common.h"
+
 /* Shorter gaps are interrupts and the clock itself. The shortest stop of a thread takes longer. */
 #define NOTABLE_NS 50000
 /* So many connections one address may make. The more of the default range's ports are taken, the longer the kernel looks
@@ -53,7 +51,6 @@
 #define PER_ADDRESS 5000
 /* The peer is never further ahead of accept than this, or the backlog would overflow. */
 #define AHEAD 1000
-#define SPARE_FDS 64
 
 enum operation { TAKE, SPIN, CLOSE, LEFT };
 
@@ -72,50 +69,11 @@ static struct shared *shared;
 static int *leaks, *keeps;
 static int sockets, count, kept;
 
-static void fail(const char *what)
-{
-	fprintf(stderr, "batch_victim: %s: %s\n", what, strerror(errno));
-	_exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
-
-static void check_deadline(uint64_t since, const char *what)
-{
-	if (now_ns() - since > DEADLINE_NS) {
-		errno = ETIMEDOUT;
-		fail(what);
-	}
-	sched_yield();
-}
-
 static void *wait_in_poll(void *unused)
 {
 	for (;;)
 		poll(NULL, 0, -1);
 	return unused;
-}
-
-static void raise_limit(void)
-{
-	rlim_t wanted = sockets + SPARE_FDS;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		fail("getrlimit");
-	if (limit.rlim_cur >= wanted)
-		return;
-	limit.rlim_cur = wanted;
-	if (limit.rlim_max < wanted)
-		limit.rlim_max = wanted;
-	if (setrlimit(RLIMIT_NOFILE, &limit))
-		fail("setrlimit (the benchmark needs root)");
 }
 
 /* The other end: connects, and closes at once what the target is to leak. */
@@ -237,7 +195,7 @@ static void target(void)
 	pthread_t thread;
 	uint32_t done = 0;
 
-	raise_limit();
+	raise_limit(sockets);
 	errno = pthread_create(&thread, NULL, wait_in_poll, NULL);
 	if (errno)
 		fail("pthread_create");
@@ -307,7 +265,7 @@ static pid_t start(pid_t controller, void (*work)(void))
 
 static void peer_with_limit(void)
 {
-	raise_limit();
+	raise_limit(sockets);
 	peer();
 }
 

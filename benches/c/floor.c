@@ -25,6 +25,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common.h"
+
 #ifndef __x86_64__
 #error "the floor is written for x86-64"
 #endif
@@ -36,12 +38,6 @@
 
 static pid_t tids[MAX_THREADS];
 static int threads;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 static void trace(int request, pid_t tid, void *data)
 {

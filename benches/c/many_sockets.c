@@ -16,36 +16,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common.h"
+
 /* So many connections one address may make: the ports of the default range are more. */
 #define PER_ADDRESS 20000
-#define SPARE_FDS 64
 #define MOST_PROCESSES 200
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "many_sockets: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static void raise_limit(rlim_t wanted)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		fail("getrlimit");
-	if (limit.rlim_cur >= wanted)
-		return;
-	limit.rlim_cur = wanted;
-	if (limit.rlim_max < wanted)
-		limit.rlim_max = wanted;
-	if (setrlimit(RLIMIT_NOFILE, &limit))
-		fail("setrlimit (the benchmark needs root)");
-}
 
 /* 127.1.PROCESS.HOST */
 static struct sockaddr_in address(int process, int host)
@@ -133,7 +112,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: many_sockets PROCESSES SOCKETS\n");
 		return 2;
 	}
-	raise_limit(sockets + SPARE_FDS);
+	raise_limit(sockets);
 	for (int i = 0; i < processes; i++)
 		pids[i] = start(i, sockets);
 	printf("ready");

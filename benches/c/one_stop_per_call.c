@@ -22,6 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common.h"
+
 #ifndef __x86_64__
 #error "this is written for x86-64"
 #endif
@@ -29,12 +31,6 @@
 #define SYSCALL_INSTRUCTION "\x0f\x05"
 
 static pid_t pid;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "one_stop_per_call: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 static void trace(int request, void *data)
 {

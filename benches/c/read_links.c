@@ -18,8 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common.h"
 
 #define MOST_THREADS 64
 #define MOST_PROCESSES 65536
@@ -28,20 +29,6 @@ static char pids[MOST_PROCESSES][16];
 static size_t processes;
 static _Atomic size_t next;
 static _Atomic uint64_t links;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "read_links: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
 
 static void list_processes(void)
 {

@@ -22,7 +22,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -34,10 +33,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define DEADLINE_NS 10000000000ull
+#include "common.h"
+
 
 enum operation { TAKE, LEAK };
 
@@ -54,29 +53,6 @@ struct shared {
 static struct shared *shared;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "victim: %s: %s\n", what, strerror(errno));
-	_exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
-
-static void check_deadline(uint64_t since, const char *what)
-{
-	if (now_ns() - since > DEADLINE_NS) {
-		errno = ETIMEDOUT;
-		fail(what);
-	}
-	sched_yield();
-}
 
 static void *block_in_futex(void *unused)
 {
