@@ -10,7 +10,6 @@
 //!
 //! Figures are medians, and only their ratios mean anything on another machine.
 
-use std::env;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -20,28 +19,17 @@ mod batch_support;
 use batch_support::cc;
 use batch_support::peers::{Peer, Peers};
 use batch_support::report::{self, Measured};
+use batch_support::start::Benchmark;
 use batch_support::victim::Layout;
 
 /// How many sockets the victims have, and how often each peer runs, after one run that does not count. 19,000 is the
 /// most that a limit of 20,000 descriptors leaves room for.
-const FULL: [(usize, usize); 3] = [(1_000, 11), (10_000, 5), (19_000, 3)];
+const FULL: &[(usize, usize)] = &[(1_000, 11), (10_000, 5), (19_000, 3)];
 /// For `cargo test --benches`, which only asks whether the benchmark works.
-const TRIAL: [(usize, usize); 1] = [(600, 1)];
+const TRIAL: &[(usize, usize)] = &[(600, 1)];
 
 fn main() -> ExitCode {
-    // cargo passes this for `cargo bench` only.
-    let is_bench = env::args().any(|argument| argument == "--bench");
-    if !is_bench && !nix::unistd::geteuid().is_root() {
-        println!("batch: skipped, it needs root");
-        return ExitCode::SUCCESS;
-    }
-    match bench(if is_bench { &FULL } else { &TRIAL }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("batch: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    Benchmark { name: "batch", needs_root: true }.run(FULL, TRIAL, bench)
 }
 
 fn bench(sizes: &[(usize, usize)]) -> Result<()> {

@@ -9,7 +9,6 @@
 //!
 //! Figures are medians, and only their ratios mean anything on another machine.
 
-use std::env;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -20,6 +19,7 @@ mod list_support;
 use list_support::cc;
 use list_support::peers::{Peer, Peers, threads};
 use list_support::report::{self, Measured};
+use list_support::start::Benchmark;
 use list_support::victim::Victim;
 
 /// How often `lsof` runs.
@@ -33,7 +33,7 @@ struct Scene {
     rounds: usize,
 }
 
-const FULL: [Scene; 3] = [
+const FULL: &[Scene] = &[
     Scene { sockets: 10_000, processes: 20, peers: &[Peer::Sockets, Peer::Holders], rounds: 21 },
     Scene {
         sockets: 50_000,
@@ -49,7 +49,7 @@ const FULL: [Scene; 3] = [
     },
 ];
 /// For `cargo test --benches`, which only asks whether the benchmark works.
-const TRIAL: [Scene; 2] = [
+const TRIAL: &[Scene] = &[
     Scene {
         sockets: 1_000,
         processes: 4,
@@ -60,19 +60,7 @@ const TRIAL: [Scene; 2] = [
 ];
 
 fn main() -> ExitCode {
-    // cargo passes this for `cargo bench` only.
-    let is_bench = env::args().any(|argument| argument == "--bench");
-    if !is_bench && !nix::unistd::geteuid().is_root() {
-        println!("list: skipped, it needs root");
-        return ExitCode::SUCCESS;
-    }
-    match bench(if is_bench { &FULL } else { &TRIAL }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("list: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    Benchmark { name: "list", needs_root: true }.run(FULL, TRIAL, bench)
 }
 
 fn bench(scenes: &[Scene]) -> Result<()> {

@@ -10,7 +10,6 @@
 //!
 //! Figures are medians, and only their ratios mean anything on another machine.
 
-use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +21,7 @@ mod support;
 use support::cc;
 use support::peers::{Peer, Peers};
 use support::report::{self, Measured, Samples};
+use support::start::Benchmark;
 use support::victim::Victim;
 
 /// How many threads the victims have.
@@ -42,15 +42,7 @@ const FULL: Rounds = Rounds { all: 301, gdb: 15 };
 const TRIAL: Rounds = Rounds { all: 2, gdb: 1 };
 
 fn main() -> ExitCode {
-    // cargo passes this for `cargo bench` only.
-    let rounds = if env::args().any(|argument| argument == "--bench") { FULL } else { TRIAL };
-    match bench(rounds) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("one_close: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    Benchmark { name: "one_close", needs_root: false }.run(FULL, TRIAL, bench)
 }
 
 fn bench(rounds: Rounds) -> Result<()> {

@@ -4,6 +4,8 @@
 pub(crate) mod cc;
 pub(crate) mod peers;
 pub(crate) mod report;
+#[path = "../support/start.rs"]
+pub(crate) mod start;
 #[path = "../support/stats.rs"]
 pub(crate) mod stats;
 #[path = "../support/sys.rs"]
