@@ -24,7 +24,7 @@ mod sockets;
 mod tables;
 mod watched;
 
-pub use calls::{CallOn, calls_of};
+pub use calls::{CallOn, calls_of, waits_on};
 pub use collect::survey_each;
 pub use everyone::with_all_holders;
 pub use matches::{Match, Subject};

@@ -4,7 +4,7 @@ mod common;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-use common::{Before, Need, Victim, evidence, fdclose, lacks, skip, wait_until};
+use common::{Before, Need, Victim, evidence, fdclose, lacks, skip, sys, wait_until};
 use serde_json::{Value, json};
 
 /// The reasoning about the one process that is selected.
@@ -58,6 +58,52 @@ fn a_thread_that_waits_is_named_and_the_close_is_done() {
     assert_eq!(document["targets"][0]["outcome"], "done");
     // The end of the stream, or EBADF where fdclose may not look into every process for other holders.
     victim.wait_returned();
+}
+
+/// The kernel says which call a thread is in, and its memory what for.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn who_waits_for_one_among_others_is_named() {
+    if lacks(&[Need::TraceOthers]) {
+        return;
+    }
+    for (wait, call) in [
+        ("poll@tcp4", "poll"),
+        ("poll_out@pipe", "poll"),
+        ("select@tcp4", "pselect6"),
+        ("select_out@pipe", "pselect6"),
+        ("epoll_wait@tcp4", "epoll_wait"),
+    ] {
+        let victim = Victim::spawn("blocked", &[wait, "--aside", "--leaks", "1"]);
+        let (fd, tid, nr): (i32, u32, i64) = (victim.value("fd"), victim.value("tid"), victim.value("nr"));
+        let other: i32 = victim.value("fds");
+        wait_until("the call", || evidence::current_call(victim.pid(), tid) == Some(nr));
+        let (pid, fds) = (victim.pid_arg(), format!("{fd},{other}"));
+        let args = ["--pid", &pid, "--fd", &fds, "--explain", "--dry-run"];
+        let named = |call: &str| {
+            let document = fdclose(&[&args[..], &["--json"]].concat()).exits(0).json();
+            assert_eq!(
+                of(&document, fd)["calls"],
+                json!([{"tid": tid, "call": call}]),
+                "{wait}: {document:#}"
+            );
+            assert_eq!(of(&document, other)["calls"], json!([]), "{wait}: {document:#}");
+        };
+        let before = Before::of(victim.pid());
+        named(call);
+        let shown = fdclose(&args).exits(0).stdout;
+        assert!(shown.contains(&format!("thread {tid} waits in {call} on it")), "{wait}: {shown}");
+        before.assert_untouched();
+        // Once it was stopped, the kernel goes on with poll as restart_syscall(2), and its arguments are still there.
+        if call == "poll" {
+            sys::kill(victim.pid(), libc::SIGSTOP);
+            wait_until("the stop", || evidence::state(victim.pid()) == 'T');
+            sys::kill(victim.pid(), libc::SIGCONT);
+            let restarted = Some(libc::SYS_restart_syscall);
+            wait_until("the restart", || evidence::current_call(victim.pid(), tid) == restarted);
+            named(call);
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn waiting(way: &str) -> Option<Victim> {
         "touch" => -1,
         "timeout" => libc::SYS_epoll_pwait2,
         "decoy" => libc::SYS_futex,
+        #[cfg(target_arch = "x86_64")]
+        "poll" => libc::SYS_poll,
         _ => libc::SYS_sendto,
     };
     wait_until("the wait for the page", || evidence::current_call(pid, tid) == Some(call));
@@ -96,4 +98,20 @@ fn a_process_whose_memory_hangs_is_given_up() {
     close_leak(&victim, "5s").exits(0);
     before.assert_lost_only(&[victim.value("fd")]);
     victim.ask("check");
+}
+
+/// What a thread polls for is read from the memory of its process, and that hangs.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_process_that_hangs_while_it_is_explained_is_given_up() {
+    let Some(mut victim) = waiting("poll") else { return };
+    let before = Before::of(victim.pid());
+    let (pid, fd) = (victim.pid_arg(), victim.value::<String>("fd"));
+    let begun = Instant::now();
+    let run = fdclose(&["--pid", &pid, "--fd", &fd, "--explain", "--dry-run", "--timeout", "500ms"]).exits(3);
+    let took = begun.elapsed();
+    run.one_error().says(&["does not come back"]).says(&[&pid]);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    before.assert_untouched();
+    victim.ask("supply");
 }

@@ -13,22 +13,7 @@ use crate::arch::{self, Abi, On, Registers};
 use crate::error::TraceError;
 use crate::ids::{Fd, RemoteAddr, Tid};
 use crate::inject::restart;
-use crate::trace::{Stopped, read_memory};
-
-/// No more descriptors of one poll(2) are looked at.
-const MOST_POLLED: u64 = 16_384;
-
-/// So many at a time.
-const PIECE: usize = 512;
-
-/// `sizeof(struct pollfd)`
-const POLLFD: usize = 8;
-
-/// What ends with the end of what comes in. Any other event of poll(2) waits for room.
-const INPUT: i16 = libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP | libc::POLLRDNORM | libc::POLLRDBAND;
-
-/// Every bit that has a meaning for poll(2).
-const EVENTS: i16 = 0x3fff;
+use crate::trace::{MOST_POLLED, Selected, Stopped, polled, read_memory};
 
 /// How a thread waits on a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,13 +138,19 @@ fn waits_of(tid: Tid, abi: &Abi, registers: &Registers, wanted: &[Item]) -> Vec<
                 manner: Manner::Select,
                 for_input,
             };
-            selected(tid, args, wanted).into_iter().map(waiter).collect()
+            let selected = Selected::read(tid, args);
+            let awaited = wanted.iter().filter_map(|Item { fd, .. }| Some((*fd, selected.awaits(*fd)?)));
+            awaited.map(waiter).collect()
         }
         On::Poll | On::Restarted => {
             let name = if call.on == On::Poll { call.name } else { "poll" };
             let waiter =
                 |(fd, for_input)| Waiter { tid, fd, number, call: name, manner: Manner::Poll, for_input };
-            polled(tid, args, wanted, call.on == On::Restarted).into_iter().map(waiter).collect()
+            let mut found = Vec::new();
+            polled(tid, args, MOST_POLLED, call.on == On::Restarted, |fd, for_input| {
+                found.extend(is_among(wanted, fd).then(|| waiter((fd, for_input))));
+            });
+            found
         }
     }
 }
@@ -168,65 +159,4 @@ fn waits_of(tid: Tid, abi: &Abi, registers: &Registers, wanted: &[Item]) -> Vec<
 fn descriptor(arg: u64) -> Option<Fd> {
     let [a, b, c, d, ..] = arg.to_le_bytes();
     Fd::new(i32::from_le_bytes([a, b, c, d]))
-}
-
-/// Those of `wanted` in an array of `struct pollfd`, and whether they are polled for input.
-///
-/// After a restart it may be no poll(2) at all, and the array anything; then an entry must look as the kernel leaves it,
-/// which has cleared what came of it.
-fn polled(tid: Tid, args: [u64; 6], wanted: &[Item], in_doubt: bool) -> Vec<(Fd, bool)> {
-    let (mut found, mut piece) = (Vec::new(), [0; PIECE * POLLFD]);
-    let (mut at, mut left) = (RemoteAddr(args[0]), args[1]);
-    // More than there can be descriptors is no number of them.
-    if left > u64::from(u32::MAX) {
-        return found;
-    }
-    left = left.min(MOST_POLLED);
-    while left > 0 {
-        let entries = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
-        let Some(piece) = piece.get_mut(..entries * POLLFD) else { break };
-        let Ok(got) = read_memory(tid, at, piece) else { break };
-        for entry in piece.get(..got).unwrap_or_default().chunks_exact(POLLFD) {
-            let Some((fd, rest)) = entry.split_first_chunk() else { continue };
-            let Some((events, rest)) = rest.split_first_chunk() else { continue };
-            let (fd, events) = (i32::from_ne_bytes(*fd), i16::from_ne_bytes(*events));
-            let results = rest.first_chunk().map_or(0, |results| i16::from_ne_bytes(*results));
-            let is_entry = !in_doubt || (results == 0 && events & !EVENTS == 0 && events != 0);
-            found.extend(
-                Fd::new(fd)
-                    .filter(|fd| is_entry && is_among(wanted, *fd))
-                    .map(|fd| (fd, events & INPUT != 0)),
-            );
-        }
-        let Some(next) = at.checked_add((entries * POLLFD) as u64) else { break };
-        at = next;
-        left -= entries as u64;
-    }
-    found
-}
-
-/// Those of `wanted` in the sets of a select(2), and whether they are in one for input.
-fn selected(tid: Tid, args: [u64; 6], wanted: &[Item]) -> Vec<(Fd, bool)> {
-    let sets = [args[1], args[2], args[3]].map(|at| set_at(tid, RemoteAddr(at)));
-    let [reading, writing, exceptional] = sets;
-    let below = |number: usize| u32::try_from(number).is_ok_and(|number| u64::from(number) < args[0]);
-    wanted
-        .iter()
-        .filter_map(|Item { fd, .. }| {
-            let number = usize::try_from(fd.as_raw()).ok().filter(|number| below(*number))?;
-            // The kernel's sets are made of words; on a little-endian machine these are bytes in a row.
-            let is_in = |set: &[u8]| set.get(number / 8).is_some_and(|byte| byte >> (number % 8) & 1 == 1);
-            let for_input = is_in(&reading) || is_in(&exceptional);
-            (for_input || is_in(&writing)).then_some((*fd, for_input))
-        })
-        .collect()
-}
-
-/// A set of select(2), as long as libc's. One that can't be read is empty, as a null pointer is.
-fn set_at(tid: Tid, at: RemoteAddr) -> [u8; libc::FD_SETSIZE / 8] {
-    let mut set = [0; libc::FD_SETSIZE / 8];
-    if read_memory(tid, at, &mut set).is_err() {
-        set.fill(0);
-    }
-    set
 }

@@ -29,7 +29,8 @@ pub struct ExplainedFd {
     pub watched_by: Vec<Fd>,
     /// With which io_uring instances of the process it is registered.
     pub registered_with: Vec<Fd>,
-    /// Which threads of the process are in a call on it, poll(2) and select(2) apart.
+    /// Which threads of the process wait in a call on it, alone or among others. Of those that wait for an epoll instance
+    /// that watches it, not more than 64 are named.
     pub calls: Vec<CallReport>,
 }
 

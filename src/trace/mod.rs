@@ -1,5 +1,6 @@
 //! The tracer: ptrace(2) made safe to use. Attach without stopping, stop with a deadline, always let go.
 
+mod awaited;
 mod deadline;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -18,6 +19,7 @@ mod sys;
 mod thread;
 mod tracee;
 
+pub use awaited::{MOST_POLLED, Selected, polled};
 pub use deadline::Deadline;
 pub use group::{OnStop, SeizedGroup, StoppedGroup};
 pub use machine::Volatile;

@@ -116,8 +116,9 @@ impl Search<'_> {
 
     /// Threads in a call on a descriptor that is not `open` any more: what the call was made on lives until it returns.
     fn look_at_calls(&mut self, process: &Process, open: &BTreeSet<Fd>) -> Result<(), ProcError> {
-        for CallOn { tid, call, fd } in calls_of(process)? {
-            if !open.contains(&fd) {
+        for CallOn { tid, call, fd, for_watched } in calls_of(process)? {
+            // An epoll instance keeps nothing that it watches.
+            if !for_watched && !open.contains(&fd) {
                 let (tid, call) = (Some(tid), Some(call));
                 self.add_possible(KeeperReport { tid, call, ..keeper(process, Keeping::Call, fd) });
             }
