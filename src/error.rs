@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use crate::ids::{Pid, RemoteAddr, Tid};
 use crate::proc::{ProcError, Seccomp};
 use crate::refusal::Refusal;
+use crate::trace::{Confinement, Filter};
 
 /// A request to the kernel about a traced thread failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +98,8 @@ pub enum AttachError {
         mode: Seccomp,
         /// The answer to PTRACE_O_SUSPEND_SECCOMP.
         error: TraceError,
+        /// What is around fdclose.
+        confinement: Confinement,
     },
     /// No thread that uses the descriptor table looked at could be used.
     #[error("no thread that shares the descriptor table looked at can make the call")]
@@ -162,14 +165,30 @@ impl AttachError {
             Self::OtherTable => Some("try again".into()),
             Self::Dispatched => Some("try again when a thread of it waits in a call of its own".into()),
             Self::AllInRseq => Some("try again: such sequences last nanoseconds".into()),
-            Self::Seccomp { .. } => Some(
-                "run fdclose as root with CAP_SYS_ADMIN, not itself under seccomp, on Linux 4.3 or later; for a TCP \
-                 connection, `ss --kill` ends it without freeing the descriptor"
-                    .into(),
-            ),
+            Self::Seccomp { confinement, .. } => Some(format!(
+                "{}; for a TCP connection, `ss --kill` ends it without freeing the descriptor",
+                how_to_suspend_seccomp(*confinement)
+            )),
             Self::CannotStop { .. } | Self::TooManyNewThreads => Some("give a longer --timeout".into()),
             _ => None,
         }
+    }
+}
+
+/// The kernel takes CAP_SYS_ADMIN for it outside of user namespaces, and no seccomp around the tracer
+/// (`check_ptrace_options`, kernel/ptrace.c).
+fn how_to_suspend_seccomp(confinement: Confinement) -> &'static str {
+    match confinement {
+        Confinement { filter: Filter::AllowsPtrace | Filter::DeniesPtrace, .. } => {
+            "a filter is around fdclose itself, and who is under one can't suspend another's: run fdclose as root on the \
+             host, or docker run --cap-add SYS_PTRACE --cap-add SYS_ADMIN --security-opt seccomp=unconfined; in \
+             Kubernetes kubectl debug --profile=sysadmin"
+        }
+        Confinement { without_sys_admin: true, .. } => {
+            "CAP_SYS_ADMIN is beyond what this container or service may have: run fdclose as root on the host, or docker \
+             run --cap-add SYS_PTRACE --cap-add SYS_ADMIN; in Kubernetes kubectl debug --profile=sysadmin"
+        }
+        _ => "run fdclose as root with CAP_SYS_ADMIN, not in a user namespace, on Linux 4.3 or later",
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::ids::{Pid, Tid};
 use crate::proc::{Process, Procfs};
+use crate::trace::{Confinement, Filter};
 
 /// The reason a process may not be traced by us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,11 @@ pub enum Refusal {
     Yama(u8),
     /// We are root but lack CAP_SYS_PTRACE: a container, or a service with a bounded capability set.
     MissingCapability,
-    /// Nothing /proc shows explains it: AppArmor, SELinux or a seccomp filter around fdclose.
+    /// What CAP_SYS_PTRACE would lift, but here not even root can have it.
+    OutOfReach(Box<Refusal>),
+    /// A filter on system calls around fdclose denies ptrace(2), whoever is meant.
+    DeniedByFilter,
+    /// Nothing /proc shows explains it: AppArmor or SELinux.
     SecurityModule,
 }
 
@@ -70,7 +75,13 @@ pub struct Facts {
     pub own_permitted: u64,
     /// `/proc/sys/kernel/yama/ptrace_scope`; `None` without Yama.
     pub yama_scope: Option<u8>,
+    /// What is around us.
+    pub confinement: Confinement,
 }
+
+/// How to have CAP_SYS_PTRACE where it is lacking.
+const GIVE_SYS_PTRACE: &str = "docker run --cap-add SYS_PTRACE; in Kubernetes securityContext.capabilities.add \
+                               [SYS_PTRACE], or kubectl debug --profile=general; in systemd CapabilityBoundingSet=";
 
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
@@ -79,6 +90,21 @@ impl Refusal {
     /// (`ptrace_attach`, `__ptrace_may_access`, then the security modules).
     #[must_use]
     pub fn from_facts(facts: &Facts) -> Self {
+        let found = Self::of_target(facts);
+        let by_capability = matches!(
+            found,
+            Self::OtherUser { .. } | Self::NotDumpable | Self::MoreCapable | Self::Yama(1 | 2)
+        );
+        match found {
+            found @ (Self::Myself | Self::Zombie | Self::KernelThread) => found,
+            // A filter is asked before the kernel looks who is meant.
+            _ if facts.confinement.filter == Filter::DeniesPtrace => Self::DeniedByFilter,
+            found if by_capability && facts.confinement.without_sys_ptrace => Self::OutOfReach(found.into()),
+            found => found,
+        }
+    }
+
+    fn of_target(facts: &Facts) -> Self {
         let capable = facts.own_effective & CAP_SYS_PTRACE != 0;
         if facts.is_self {
             return Self::Myself;
@@ -154,13 +180,19 @@ impl Refusal {
             Self::Yama(_) => "scope 3 holds until the next boot and stops root too; `ss --kill` can still end a TCP \
                               connection, without freeing the descriptor"
                 .into(),
-            Self::MissingCapability => "give it back: docker run --cap-add SYS_PTRACE, in Kubernetes \
-                                        securityContext.capabilities.add [SYS_PTRACE], in systemd \
-                                        CapabilityBoundingSet="
-                .into(),
+            Self::MissingCapability => format!("give it back: {GIVE_SYS_PTRACE}"),
+            Self::OutOfReach(_) => {
+                format!("run fdclose as root, and outside of this container or service, or with more: {GIVE_SYS_PTRACE}")
+            }
+            Self::DeniedByFilter => {
+                "have it allowed: docker run --cap-add SYS_PTRACE (or --security-opt seccomp=unconfined); in Kubernetes \
+                 securityContext.seccompProfile.type Unconfined, or kubectl debug --profile=sysadmin; in systemd \
+                 SystemCallFilter=@debug"
+                    .into()
+            }
             Self::SecurityModule => {
-                "look for a denial in the audit log (AppArmor profile, SELinux deny_ptrace), and for a seccomp \
-                 profile around fdclose (containers: --cap-add SYS_PTRACE also widens the profile)"
+                "look for a denial in the audit log (AppArmor profile, SELinux deny_ptrace); of containers: docker run \
+                 --security-opt apparmor=unconfined, in Kubernetes securityContext.appArmorProfile.type Unconfined"
                     .into()
             }
         }
@@ -191,6 +223,13 @@ impl fmt::Display for Refusal {
             }
             Self::Yama(scope) => write!(f, "kernel.yama.ptrace_scope is {scope}: {}", yama_in_words(*scope)),
             Self::MissingCapability => f.write_str("fdclose runs as root, but without CAP_SYS_PTRACE"),
+            Self::OutOfReach(reason) => write!(
+                f,
+                "{reason}; and CAP_SYS_PTRACE is beyond what this container or service may have (its bounding set)"
+            ),
+            Self::DeniedByFilter => {
+                f.write_str("a seccomp filter around fdclose (a container's profile, a service's) denies ptrace(2)")
+            }
             Self::SecurityModule => {
                 f.write_str("the kernel refused, and neither user, capabilities nor Yama explain it")
             }
@@ -234,6 +273,7 @@ impl Facts {
             own_effective: own_status.cap_eff,
             own_permitted: own_status.cap_prm,
             yama_scope: procfs.yama_scope(),
+            confinement: Confinement::look(),
         })
     }
 }
@@ -264,6 +304,7 @@ mod tests {
             own_effective: 0,
             own_permitted: 0,
             yama_scope: None,
+            confinement: Confinement::default(),
         }
     }
 
@@ -274,7 +315,17 @@ mod tests {
     #[test]
     fn each_cause_is_found() {
         let tracer = (Tid::new(99).unwrap(), b"gdb".to_vec());
+        let denied = Confinement { filter: Filter::DeniesPtrace, ..Confinement::default() };
+        let bounded = Confinement { without_sys_ptrace: true, ..Confinement::default() };
+        let other = Refusal::OtherUser { target: 0, own: 1000 };
         let cases = [
+            (Facts { confinement: denied, ..root() }, Refusal::DeniedByFilter),
+            (Facts { confinement: denied, is_self: true, ..root() }, Refusal::Myself),
+            (
+                Facts { confinement: bounded, target_uids: [0; 3], ..user() },
+                Refusal::OutOfReach(Box::new(other)),
+            ),
+            (Facts { confinement: bounded, state: 'Z', ..user() }, Refusal::Zombie),
             (Facts { is_self: true, ..root() }, Refusal::Myself),
             (
                 Facts { tracer: Some(tracer), ..root() },

@@ -11,7 +11,8 @@ use crate::ids::{Fd, RemoteAddr, Tid};
 use crate::inject::{ChainEnd, Dispatch, Landmarks, Remote, Site, end_signal, rseq};
 use crate::proc::{FdDir, FdIdentity, InSyscall, ProcError, Process, Seccomp};
 use crate::trace::{
-    Deadline, Seized, SeizedGroup, Stopped, StoppedGroup, epoll_watches, same_descriptor_table, same_file,
+    Confinement, Deadline, Seized, SeizedGroup, Stopped, StoppedGroup, epoll_watches, same_descriptor_table,
+    same_file,
 };
 
 use super::waits::{Manner, Waiter};
@@ -200,7 +201,8 @@ impl<'a> Surgeon<'a> {
             let mode = process.status_of(tid).map(|status| status.seccomp.unwrap_or(Seccomp::Disabled));
             if !matches!(mode, Ok(Seccomp::Disabled)) {
                 group.put_back(remote.finish()?);
-                return Err(AttachError::Seccomp { mode: mode?, error });
+                let confinement = Confinement::look();
+                return Err(AttachError::Seccomp { mode: mode?, error, confinement });
             }
         }
         let end_signal = candidate

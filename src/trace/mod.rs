@@ -1,6 +1,7 @@
 //! The tracer: ptrace(2) made safe to use. Attach without stopping, stop with a deadline, always let go.
 
 mod awaited;
+mod confinement;
 mod deadline;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -20,6 +21,7 @@ mod thread;
 mod tracee;
 
 pub use awaited::{MOST_POLLED, Selected, polled};
+pub use confinement::{Confinement, Filter};
 pub use deadline::Deadline;
 pub use group::{OnStop, SeizedGroup, StoppedGroup};
 pub use machine::Volatile;
