@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::fs;
+use std::path::PathBuf;
+
 use common::{
     Before, NOBODY, Need, Run, Victim, evidence, fdclose, fdclose_as, fdclose_denied, fdclose_through,
     fdclose_without, lacks, outcome,
@@ -165,4 +168,32 @@ fn the_default_profile_is_enough_for_who_has_none() {
     fdclose_denied(DEFAULT_PROFILE, &["--pid", &victim.pid_arg(), "--fd", &fd.to_string()]).exits(0);
     before.assert_lost_only(&[fd]);
     assert_eq!(victim.ask("check"), "open=0");
+}
+
+/// Kubernetes is asked by a validator (.ci/run); this, whether fdclose takes the words.
+#[test]
+fn the_arguments_of_the_manifest_are_accepted_and_touch_nothing() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging/kubernetes/fdclose-watch.yaml");
+    let text = fs::read_to_string(path).expect("it is there");
+    let from = text.lines().skip_while(|line| line.trim() != "args:").skip(1);
+    let words = from.map_while(|line| line.trim().strip_prefix("- "));
+    let words: Vec<&str> = words.filter(|word| !word.starts_with("--metrics=")).collect();
+    assert!(words.first() == Some(&"watch") && words.contains(&"--dry-run"), "{words:?}");
+    // One process that is none ends it at once.
+    let run = fdclose(&[&words[..], &["--pid", "2147483647"]].concat()).exits(1);
+    run.one_error().says(&["there is no process"]);
+}
+
+/// That these are enough is tried with the unit's (tests/packaging.rs).
+#[test]
+fn the_manifest_has_the_capabilities_of_the_unit_and_no_more() {
+    let packaging = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let text = |name| fs::read_to_string(packaging.join(name)).expect("it is there");
+    let (unit, manifest) = (text("fdclose-watch.service"), text("kubernetes/fdclose-watch.yaml"));
+    let of_unit = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("a set");
+    let of_unit: Vec<&str> =
+        of_unit.split(' ').map(|name| name.strip_prefix("CAP_").expect("a capability")).collect();
+    let added = manifest.lines().find_map(|line| line.trim().strip_prefix("add: [")?.strip_suffix(']'));
+    assert_eq!(added.expect("some are added").split(", ").collect::<Vec<_>>(), of_unit);
+    assert!(manifest.contains("drop: [ALL]"), "{manifest}");
 }
