@@ -78,6 +78,9 @@ fn who_waits_for_one_among_others_is_named() {
         let (fd, tid, nr): (i32, u32, i64) = (victim.value("fd"), victim.value("tid"), victim.value("nr"));
         let other: i32 = victim.value("fds");
         wait_until("the call", || evidence::current_call(victim.pid(), tid) == Some(nr));
+        // The thread that takes commands blocks all signals while it is being made.
+        let is_made = |tid: u32| evidence::status(victim.pid(), tid).is_none_or(|now| now.masks[0] == 0);
+        wait_until("the threads", || evidence::threads(victim.pid()).into_iter().all(is_made));
         let (pid, fds) = (victim.pid_arg(), format!("{fd},{other}"));
         let args = ["--pid", &pid, "--fd", &fds, "--explain", "--dry-run"];
         let named = |call: &str| {
@@ -85,7 +88,8 @@ fn who_waits_for_one_among_others_is_named() {
             assert_eq!(
                 of(&document, fd)["calls"],
                 json!([{"tid": tid, "call": call}]),
-                "{wait}: {document:#}"
+                "{wait}, in call {:?}: {document:#}",
+                evidence::current_call(victim.pid(), tid)
             );
             assert_eq!(of(&document, other)["calls"], json!([]), "{wait}: {document:#}");
         };
