@@ -71,6 +71,31 @@ fn a_table_two_processes_share_is_freed_for_both() {
 }
 
 #[test]
+fn both_processes_that_share_a_table_are_told_of() {
+    let victim = Victim::spawn("tables", &["shared", "--connection"]);
+    let (pid, child, fd): (u32, u32, i32) = (victim.pid(), victim.value("child"), victim.value("fd"));
+    let inode: String = victim.value("inode");
+    let (before, child_before) = (Before::of(pid), Before::of(child));
+    let listed = fdclose(&["list", "--inode", &inode, "--json"]).exits(0).json();
+    let place = |row: &serde_json::Value| (row["pid"].as_u64(), row["fd"].as_i64());
+    let mut held: Vec<_> = listed["fds"].as_array().expect("a list").iter().map(place).collect();
+    held.sort_unstable();
+    let mut both = [pid, child].map(|pid| (Some(u64::from(pid)), Some(i64::from(fd))));
+    both.sort_unstable();
+    assert_eq!(held, both, "{listed:#}");
+
+    let args = ["--pid", &victim.pid_arg(), "--inode", &inode, "--explain", "--dry-run"];
+    let document = fdclose(&[&args[..], &["--json"]].concat()).exits(0).json();
+    let process = &document["explanation"]["processes"][0];
+    assert_eq!(process["shares_table_with"], serde_json::json!([child]), "{process:#}");
+    assert_eq!(process["fds"][0]["holders"][0]["pid"], child, "{process:#}");
+    let shown = fdclose(&args).exits(0).stdout;
+    assert!(shown.contains(&format!("its descriptor table is that of {child} as well")), "{shown}");
+    before.assert_untouched();
+    child_before.assert_untouched();
+}
+
+#[test]
 fn no_pid_named_a_shared_table_is_closed_once() {
     let mut victim = Victim::spawn("tables", &["shared"]);
     let (child, fd): (u32, i32) = (victim.value("child"), victim.value("fd"));

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::advice::{Use, advice};
 use super::{host, patient};
 use crate::ids::{Fd, Inode};
+use crate::method::sharers_of;
 use crate::plan::{Plan, Protection};
 use crate::proc::{Holder, Procfs};
 use crate::report::{
@@ -56,7 +57,8 @@ pub fn explain(procfs: &Procfs, survey: &Survey, plan: &Plan) -> Explanation {
             registered: fds.iter().any(|fd| !fd.registered_with.is_empty()),
         };
         let advice = advice(&checks, process.as_ref(), Some(in_use));
-        Some(ExplainedProcess { process, advice, fds })
+        let shares_table_with = sharers_of(procfs, subject.process.pid(), subject.table).unwrap_or_default();
+        Some(ExplainedProcess { process, shares_table_with, advice, fds })
     });
     let processes = processes.collect();
     Explanation { checks, all_seen: everyone.complete, processes }

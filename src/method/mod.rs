@@ -22,6 +22,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use choice::{Method, ResetWish, Unfit};
+pub use sharers::sharers_of;
 
 use crate::error::{AttachError, TraceError};
 use crate::ids::{Fd, Tid};

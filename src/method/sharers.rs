@@ -52,6 +52,14 @@ impl Look {
     }
 }
 
+/// The processes that share the descriptor table of `table`, a thread of `own`, as far as they can be compared.
+///
+/// # Errors
+/// /proc can't be listed.
+pub fn sharers_of(procfs: &Procfs, own: Pid, table: Tid) -> Result<Vec<Pid>, ProcError> {
+    Ok(Look::at_all(procfs, own, table)?.found)
+}
+
 /// What can't be compared, as it belongs to others or the kernel knows no kcmp, counts as a stranger.
 ///
 /// Two that are ending have no table any more, which is the same for kcmp(2); nor have they descriptors then.

@@ -57,6 +57,12 @@ fn write_process(
         }
         (None, None) => {}
     }
+    if !process.shares_table_with.is_empty() {
+        let pids = process.shares_table_with.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let line =
+            format!("its descriptor table is that of {pids} as well: what is closed here is closed there\n");
+        wrap::write(&line, layout.width, out)?;
+    }
     let shown = if verbose { process.fds.len() } else { process.fds.len().min(MANY) };
     for (fd, target) in process.fds.iter().zip(targets).take(shown) {
         wrap::write(&sentence(fd, target, preview), layout.width, out)?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Advice, Check, HolderReport, PatientReport};
-use crate::ids::{Fd, Inode, Tid};
+use crate::ids::{Fd, Inode, Pid, Tid};
 
 /// A thread in a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +39,9 @@ pub struct ExplainedFd {
 pub struct ExplainedProcess {
     /// The process, as `doctor --pid` shows it; `None` if it could not be looked at.
     pub process: Option<PatientReport>,
+    /// Other processes with the very same descriptor table: what is closed here is closed there. Each of them is told of as
+    /// a holder, too.
+    pub shares_table_with: Vec<Pid>,
     /// The method that is the right one for these descriptors.
     pub advice: Advice,
     /// Its descriptors.

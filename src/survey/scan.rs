@@ -1,4 +1,12 @@
 //! Looking into every process of the host, on several threads.
+//!
+//! Processes that share a descriptor table (clone(2) with CLONE_FILES, without CLONE_THREAD) are looked into one by one all
+//! the same, and each is told of as a holder. To look into the table once, they would have to be known before: neither
+//! parent nor program nor the count of descriptors tells them, as the workers of a server have these in common, too. That
+//! takes kcmp(2) for every process, at 1 us each, even if sought for in kcmp's order: 2,059 of them for 300 processes with 25
+//! descriptors each, up to 4 % of what it takes to read these, and 44,850, more than that, if compared in pairs
+//! (measured on 6.18). And what was found in a process would have to be kept until the last one was compared with it,
+//! while as it is, it goes as soon as it is told. Hosts without such processes, nearly all, would pay for it.
 
 use std::collections::BTreeMap;
 use std::panic;
