@@ -14,7 +14,6 @@ mod patient;
 mod probes;
 mod runtime;
 mod subject;
-mod sys;
 
 pub use explain::explain;
 pub use subject::{COMMAND as SUBJECT_COMMAND, be_subject};

@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 
+use crate::host::{self, Fallback, Feature};
 use crate::ids::Inode;
 use crate::kind::Kind;
 use crate::net::{Copies, Keepalive, KeepaliveWish, TcpState};
@@ -64,11 +65,14 @@ fn one(copies: Option<&Copies>, found: &Match, wish: KeepaliveWish, dry_run: boo
         let why = "it is a listening socket: connections that it accepts later would inherit the setting";
         return Done::not(Outcome::Refused, why, Some("select with --state established"));
     }
-    let Some(copies) = copies else {
-        let why = "this kernel makes no copies of descriptors (pidfd_getfd, Linux 5.6)";
-        return Done::not(Outcome::Refused, why, None);
+    let no_copies = || {
+        host::fall_back(Fallback::KeepaliveRefused);
+        let why = format!("this kernel makes no copies of descriptors ({})", Feature::PidfdGetfd);
+        Done::not(Outcome::Refused, why, None)
     };
+    let Some(copies) = copies else { return no_copies() };
     set(copies, found, inode, wish, dry_run).unwrap_or_else(|(call, errno)| match errno {
+        Errno::ENOSYS if call == "pidfd_getfd" => no_copies(),
         Errno::EBADF | Errno::ESRCH => Done::not(Outcome::Gone, "it is not open any more", None),
         Errno::EPERM => {
             let why = "copying the descriptor (pidfd_getfd) takes the rights of ptrace(2)";

@@ -85,6 +85,7 @@
 //! arch     |  proc          registers and call numbers  |  readers of /proc
 //! kind, ids                 plain data: what sort of file; numbers that must not be mixed up
 //! growth                    how numbers will go on
+//! host                      what the kernel offers, and what is done where it does not
 //! watchdog                  a way out of system calls that hang
 //! ```
 //!
@@ -93,6 +94,16 @@
 //! [`proc`] and [`net`]. Every unsafe call is in a file named `sys.rs`. What could be used wrongly is made a type of
 //! its own: a running thread ([`trace::Seized`]) and a stopped one ([`trace::Stopped`]) are two types, and resuming
 //! consumes the one.
+//!
+//! # Older kernels
+//!
+//! What came after Linux 3.4 is a [`host::Feature`], and everything that takes one asks for it by [`host::ask`] or
+//! [`host::has`]: no version is looked at, as distributions move new services to old kernels. Where one is lacking,
+//! something else is done or it is said what is lacking; each of these ways is a [`host::Fallback`]. The hidden option
+//! `--assume-kernel X.Y` has fdclose do without what came later than that version, so that these ways can be tested on
+//! any kernel: `tests/old-kernels` runs the tests so, and counts the fallbacks that were taken. With that option, and
+//! with it alone, fdclose leaves a file for each of them in the directory that FDCLOSE_TEST_FALLBACKS names;
+//! `fdclose generate fallbacks` lists all.
 //!
 //! # Words
 //!
@@ -123,6 +134,7 @@ pub mod exit;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod growth;
+pub mod host;
 pub mod ids;
 pub mod inject;
 pub mod keepalive;

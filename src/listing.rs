@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use crate::growth::Growth;
+use crate::host::{self, Fallback};
 use crate::ids::{Pid, Tid};
 use crate::net::TcpMemory;
-use crate::proc::{FdTarget, Procfs};
+use crate::proc::{FdDir, FdTarget, ProcError, Procfs};
 use crate::report::{
     FdReport, FdRows, FileName, ListReport, ProcessUse, SocketsReport, TcpMemoryReport, Text,
 };
@@ -80,12 +81,16 @@ fn fd_report(subject: &Subject, comm: Text, found: Match) -> FdReport {
     }
 }
 
+/// By a list of them.
+fn counted(dir: &FdDir) -> Result<usize, ProcError> {
+    host::fall_back(Fallback::CountByListing);
+    dir.list().map(|fds| fds.len())
+}
+
 fn process_use(subject: &Subject) -> ProcessUse {
     // The process may end at any time: what can't be read any more is not told.
-    let open = subject
-        .process
-        .fd_dir(subject.table)
-        .and_then(|dir| dir.count().map_or_else(|| dir.list().map(|fds| fds.len()), Ok));
+    let open =
+        subject.process.fd_dir(subject.table).and_then(|dir| dir.count().map_or_else(|| counted(&dir), Ok));
     ProcessUse {
         pid: subject.process.pid(),
         tid: subject.is_private.then_some(subject.table),

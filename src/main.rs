@@ -13,7 +13,7 @@ use fdclose::output::sanitize::printable;
 use fdclose::output::style::ColorChoice;
 use fdclose::proc::Procfs;
 use fdclose::work::Oversight;
-use fdclose::{trace, watchdog};
+use fdclose::{host, trace, watchdog};
 
 fn main() -> ExitCode {
     let (terminal, outcome) = match cli::parse(std::env::args_os()) {
@@ -35,6 +35,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
+    if let Some(version) = cli.assume_kernel {
+        host::assume(version);
+    }
     trace::prepare_process()?;
     let procfs = Procfs::host();
     if let Err(error) = procfs.check_pid_namespace() {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::host::{self, Fallback};
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
 use crate::net::{Copies, NetError, SocketInfo};
@@ -242,7 +243,10 @@ fn ask(subject: &Subject, sockets: &[(Fd, Inode)], tables: &mut Tables) -> HashM
     if sockets.is_empty() {
         return HashMap::new();
     }
-    let Some(copies) = Copies::of(&subject.process) else { return HashMap::new() };
+    let Some(copies) = Copies::of(&subject.process) else {
+        host::fall_back(Fallback::SocketFromTable);
+        return HashMap::new();
+    };
     let describe = |(fd, inode): &(Fd, Inode)| {
         watchdog::beat();
         let said = copies.describe(*fd, *inode)?;

@@ -129,7 +129,7 @@ fn a_watch_ends_when_the_process_is_gone() {
 
 /// Watches a victim's list, ten times a second; each list as it comes.
 fn watch(victim: &Victim) -> (Child, impl Iterator<Item = Value> + use<>) {
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_fdclose"))
+    let mut watch = common::command()
         .args(["list", "--pid", &victim.pid_arg(), "--watch", "100ms", "--json"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -18,7 +18,7 @@ fn on_a_terminal(arguments: &[&str]) -> String {
     let mut victim = Victim::spawn("close_wait", &["--count", &LEAKS.to_string()]);
     let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     let terminal = openpty(Some(&size), None).expect("a pseudoterminal");
-    let mut fdclose = Command::new(env!("CARGO_BIN_EXE_fdclose"))
+    let mut fdclose = common::command()
         .args(["--pid", &victim.pid_arg()])
         .args(SLOWLY)
         .args(arguments)

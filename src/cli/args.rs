@@ -11,6 +11,7 @@ use super::{
     Action, Cli, Command, Conduct, Doctor, KeepaliveAction, List, Method, Output, UsageError, Watch, help,
     values,
 };
+use crate::host::Version;
 use crate::ids::Pid;
 use crate::net::KeepaliveWish;
 use crate::output::style::ColorChoice;
@@ -23,7 +24,7 @@ use policy::RawPolicy;
 use selectors::RawSelectors;
 
 /// The ids of the options that every command takes, before it or after.
-pub(super) const GLOBAL: &[&str] = &["verbose", "color"];
+pub(super) const GLOBAL: &[&str] = &["verbose", "color", "assume_kernel"];
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -65,6 +66,9 @@ pub(super) struct Raw {
     #[arg(long, global = true, help_heading = "Output", value_name = "WHEN", value_enum, default_value_t)]
     #[arg(hide_short_help = true, hide_possible_values = true, allow_hyphen_values = true)]
     color: RawColor,
+    /// Do without what came later than this kernel, for tests
+    #[arg(long, global = true, hide = true, value_name = "X.Y")]
+    assume_kernel: Option<Version>,
     /// Print help; --help has more than -h
     #[arg(short, long, global = true, help_heading = "Output", action = ArgAction::Help)]
     help: Option<bool>,
@@ -172,6 +176,8 @@ enum RawCommand {
 enum RawWhat {
     /// The man page, in roff
     Man,
+    /// What is done where the kernel lacks something, for tests
+    Fallbacks,
     /// Completions for a shell
     Completions {
         /// The shell
@@ -358,6 +364,7 @@ impl From<Raw> for Cli {
             Some(RawCommand::Demo) => Command::Demo,
             Some(RawCommand::DemoServer) => Command::DemoServer,
             Some(RawCommand::Generate { what: RawWhat::Man }) => Command::Generate(What::Man),
+            Some(RawCommand::Generate { what: RawWhat::Fallbacks }) => Command::Generate(What::Fallbacks),
             Some(RawCommand::Generate { what: RawWhat::Completions { shell } }) => {
                 Command::Generate(What::Completions(shell))
             }
@@ -367,7 +374,7 @@ impl From<Raw> for Cli {
             RawColor::Always => ColorChoice::Always,
             RawColor::Never => ColorChoice::Never,
         };
-        Self { command, verbose: raw.verbose, color }
+        Self { command, verbose: raw.verbose, color, assume_kernel: raw.assume_kernel }
     }
 }
 

@@ -7,6 +7,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::{args, help};
+use crate::host::Fallback;
 
 /// What to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum What {
     Man,
     /// The completions for a shell.
     Completions(clap_complete::Shell),
+    /// What is done on kernels that lack something.
+    Fallbacks,
 }
 
 /// Writes `what` to `out`.
@@ -31,6 +34,9 @@ pub fn write(what: What, out: &mut dyn Write) -> io::Result<()> {
             clap_complete::generate(shell, &mut args::Raw::command(), "fdclose", &mut script);
             out.write_all(&script)
         }
+        What::Fallbacks => Fallback::ALL.iter().try_for_each(|fallback| {
+            writeln!(out, "{}\t{}\t{}", fallback.name(), fallback.feature(), fallback.what())
+        }),
     }
 }
 

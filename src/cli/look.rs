@@ -5,6 +5,7 @@ use std::io;
 use super::terminal::Terminal;
 use crate::error::AttachError;
 use crate::exit::Exit;
+use crate::host::Feature;
 use crate::ids::Pid;
 use crate::output::sanitize::printable;
 use crate::output::units::Counted;
@@ -105,7 +106,8 @@ fn report_idle_unknown(terminal: &Terminal, survey: &Survey) -> io::Result<()> {
     let connections = Counted(survey.idle_unknown, "connection");
     terminal.note(&format!(
         "{connections} left out: for how long they have been idle is told by sock_diag(7) or a copy of the descriptor \
-         (pidfd_getfd, Linux 5.6), and neither could be had"
+         ({}), and neither could be had",
+        Feature::PidfdGetfd
     ))
 }
 

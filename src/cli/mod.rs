@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use crate::host::Version;
 use crate::ids::Pid;
 pub use crate::method::Method;
 use crate::net::KeepaliveWish;
@@ -39,6 +40,8 @@ pub struct Cli {
     pub verbose: u8,
     /// When to colour.
     pub color: ColorChoice,
+    /// What came later than this kernel is not to be used.
+    pub assume_kernel: Option<Version>,
 }
 
 /// One of the things fdclose does.

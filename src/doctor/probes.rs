@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt};
 
 use super::subject::Subject;
-use super::sys;
+use crate::host::{self, Feature};
 use crate::ids::{Inode, Pid};
 use crate::method::{self, Conduct, Item, ItemOutcome, Job, Method};
 use crate::net::{Copies, Diag, DiagError, Namespace, TcpState};
@@ -26,20 +26,27 @@ fn failed(call: &str, errno: Errno) -> String {
     format!("{call}: {}", errno.desc())
 }
 
+fn lacking(feature: Feature) -> String {
+    format!("not offered (Linux {})", feature.since())
+}
+
 pub(super) fn pidfd_open(_: &Procfs, subject: &Subject) -> Evidence {
     match subject.process.pidfd() {
         Ok(Some(_)) => Ok("of a child".to_owned()),
-        Ok(None) => Err("not offered (Linux 5.3), or forbidden by a filter on system calls".to_owned()),
+        Ok(None) => Err(format!("{}, or forbidden by a filter on system calls", lacking(Feature::PidfdOpen))),
         Err(error) => Err(error.to_string()),
     }
 }
 
 pub(super) fn pidfd_getfd(_: &Procfs, subject: &Subject) -> Evidence {
+    if !host::has(Feature::PidfdGetfd) {
+        return Err(lacking(Feature::PidfdGetfd));
+    }
     let copies = Copies::of(&subject.process).ok_or("there is no pidfd to make a copy through")?;
     // What is copied is no socket, and that is all that is said of the copy.
     match copies.try_copy(subject.spare, Inode(0)) {
         Ok(_) => Ok("copied a descriptor of a child".to_owned()),
-        Err(Errno::ENOSYS) => Err("not offered (Linux 5.6)".to_owned()),
+        Err(Errno::ENOSYS) => Err(lacking(Feature::PidfdGetfd)),
         Err(errno) => Err(failed("pidfd_getfd", errno)),
     }
 }
@@ -206,7 +213,8 @@ pub(super) fn sock_destroy(connection: &Connection) -> Evidence {
         Ok(true) => {}
         Ok(false) => return Err("the kernel does not know a connection of fdclose's own".to_owned()),
         Err(DiagError::Refused(Errno::EOPNOTSUPP | Errno::EINVAL)) => {
-            return Err("not supported by this kernel (Linux 4.5 and CONFIG_INET_DIAG_DESTROY)".to_owned());
+            let since = Feature::SockDestroy.since();
+            return Err(format!("not supported by this kernel (Linux {since} and CONFIG_INET_DIAG_DESTROY)"));
         }
         Err(DiagError::Refused(Errno::EPERM | Errno::EACCES)) => {
             return Err("it takes CAP_NET_ADMIN".to_owned());
@@ -250,9 +258,9 @@ pub(super) fn netns(procfs: &Procfs) -> Evidence {
 }
 
 pub(super) fn close_range() -> Evidence {
-    match sys::close_range_of_nothing() {
+    match host::close_range_of_nothing() {
         Ok(()) => Ok("of numbers that nothing has".to_owned()),
-        Err(Errno::ENOSYS) => Err("not offered (Linux 5.9)".to_owned()),
+        Err(Errno::ENOSYS) => Err(lacking(Feature::CloseRange)),
         Err(errno) => Err(failed("close_range", errno)),
     }
 }

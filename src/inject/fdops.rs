@@ -3,7 +3,9 @@
 use nix::errno::Errno;
 
 use super::remote::Remote;
+use crate::arch::native_abi;
 use crate::error::TraceError;
+use crate::host::{self, Feature};
 use crate::ids::Fd;
 
 /// close(2) in the target. Linux frees the descriptor whatever the call answers, except for EBADF; an EINTR, EIO or
@@ -25,6 +27,9 @@ pub fn stream_socket(
     flags: i32,
 ) -> Result<Result<Fd, Errno>, TraceError> {
     let [family, kind] = [family, libc::SOCK_STREAM | flags].map(|value| u64::from(value.unsigned_abs()));
+    if !has_socket_calls(remote) {
+        return Ok(Err(Errno::ENOSYS));
+    }
     let answer = remote.call(remote.abi().calls.socket, [family, kind, 0, 0, 0, 0])?;
     Ok(answer.and_then(|fd| i32::try_from(fd).ok().and_then(Fd::new).ok_or(Errno::EBADF)))
 }
@@ -34,6 +39,9 @@ pub fn stream_socket(
 /// # Errors
 /// As [`close`].
 pub fn shutdown(remote: &mut Remote<'_>, fd: Fd) -> Result<Result<(), Errno>, TraceError> {
+    if !has_socket_calls(remote) {
+        return Ok(Err(Errno::ENOSYS));
+    }
     let how = u64::from(libc::SHUT_RDWR.unsigned_abs());
     Ok(remote.call(remote.abi().calls.shutdown, [number(fd), how, 0, 0, 0, 0])?.map(drop))
 }
@@ -45,6 +53,11 @@ pub fn shutdown(remote: &mut Remote<'_>, fd: Fd) -> Result<Result<(), Errno>, Tr
 pub fn dup3(remote: &mut Remote<'_>, from: Fd, to: Fd, flags: i32) -> Result<Result<(), Errno>, TraceError> {
     let flags = u64::from(flags.unsigned_abs());
     Ok(remote.call(remote.abi().calls.dup3, [number(from), number(to), flags, 0, 0, 0])?.map(drop))
+}
+
+/// What the call itself would find out, under [`host::assume`] alone.
+fn has_socket_calls(remote: &Remote<'_>) -> bool {
+    remote.abi() == native_abi() || host::has(Feature::SocketCalls32)
 }
 
 fn number(fd: Fd) -> u64 {

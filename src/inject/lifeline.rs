@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use super::dispatch::Dispatch;
 use super::gadget;
 use super::landmarks::Landmarks;
+use super::mask;
 use crate::arch::chain::{self, Chain};
 use crate::arch::frame::{self, Gadgets};
 use crate::arch::{Registers, native_abi};
@@ -73,7 +74,7 @@ impl Lifeline {
             return None;
         }
         let xstate = thread.extended_state().ok()?;
-        let blocked = thread.blocked_signals().ok()?;
+        let blocked = mask::blocked(thread, saved)?;
         let len = chain::chain_len(chain.map_or(0, |chain| chain.fds.len()), xstate.len());
         let at = match landmarks.stack_below(saved.sp()) {
             Some(lower_end) => place(saved.sp(), len, lower_end),

@@ -8,6 +8,7 @@ pub(crate) mod fuzzing;
 pub mod gadget;
 mod landmarks;
 mod lifeline;
+mod mask;
 mod remote;
 pub mod restart;
 pub mod rseq;

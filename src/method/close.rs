@@ -24,6 +24,7 @@ use super::waits::{Manner, Waiter, Waits};
 use super::wake::Wake;
 use super::{Conduct, Item, ItemOutcome, Job, Operation, WaitEnd, Waited, replace};
 use crate::error::{AttachError, TraceError};
+use crate::host::{self, Fallback};
 use crate::inject::deathpoint::{self, Place};
 use crate::inject::restart;
 use crate::net::Copies;
@@ -280,7 +281,10 @@ fn following(items: &[Item], next: usize, pace: &Pace) -> Range<usize> {
 /// several threads, the kernel waits 10 to 20 ms whenever its table of descriptors has to grow (`synchronize_rcu` in
 /// `expand_fdtable`, fs/file.c).
 fn copies_of(process: &Process, items: usize) -> Option<Copies> {
-    let copies = Copies::of(process)?;
+    let Some(copies) = Copies::of(process) else {
+        host::fall_back(Fallback::CloseWithoutCopies);
+        return None;
+    };
     let room = items.min(release::MOST_HELD + 2 * pace::MOST);
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let wanted = (room as u64).saturating_add(soft).min(hard);

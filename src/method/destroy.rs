@@ -7,6 +7,7 @@
 use nix::errno::Errno;
 
 use super::{ItemOutcome, Job, Operation};
+use crate::host::{self, Fallback, Feature};
 use crate::net::{Diag, DiagError, NetError, SocketInfo};
 
 /// Does `job`.
@@ -35,11 +36,15 @@ fn one(diag: &mut Diag, socket: &SocketInfo) -> ItemOutcome {
                 .to_owned(),
         ),
         Ok(false) => ItemOutcome::Gone,
-        Err(DiagError::Refused(Errno::EOPNOTSUPP | Errno::EINVAL)) => ItemOutcome::Refused {
-            why: "not supported by this kernel (Linux 4.5 and CONFIG_INET_DIAG_DESTROY needed)".to_owned(),
-            hint: "--method close frees the descriptor, too; --method reset ends the connection alone"
-                .to_owned(),
-        },
+        Err(DiagError::Refused(Errno::EOPNOTSUPP | Errno::EINVAL)) => {
+            host::fall_back(Fallback::DestroyRefused);
+            let since = Feature::SockDestroy.since();
+            ItemOutcome::Refused {
+                why: format!("not supported by this kernel (Linux {since} and CONFIG_INET_DIAG_DESTROY needed)"),
+                hint: "--method close frees the descriptor, too; --method reset ends the connection alone"
+                    .to_owned(),
+            }
+        }
         Err(DiagError::Refused(Errno::EPERM | Errno::EACCES)) => ItemOutcome::Refused {
             why: "it takes CAP_NET_ADMIN in the network namespace of the connection".to_owned(),
             hint: "run fdclose as root".to_owned(),

@@ -20,6 +20,7 @@ use super::surgeon::Surgeon;
 use super::waits::{Manner, Waiter};
 use super::{Item, ItemOutcome, WaitEnd};
 use crate::error::TraceError;
+use crate::host::{self, Fallback, Feature};
 use crate::ids::{Fd, Inode};
 use crate::inject::{fdops, restart};
 use crate::net::{Endpoint, SocketInfo};
@@ -178,9 +179,10 @@ fn not_made(errno: Errno) -> ItemOutcome {
         _ => "use --method close or --method shutdown",
     };
     let why = match errno {
-        // i386 before Linux 4.3.
         Errno::ENOSYS => {
-            "this kernel has no socket(2) of its own for 32-bit processes (Linux 4.3)".to_owned()
+            host::fall_back(Fallback::Replace32Refused);
+            let since = Feature::SocketCalls32.since();
+            format!("this kernel has no socket(2) of its own for 32-bit processes (Linux {since})")
         }
         errno => format!("the process can't make the socket to put there: {}", errno.desc()),
     };

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use super::choice::ResetWish;
 use super::{Conduct, Found, Item, ItemOutcome, Job, Operation, Way};
 use crate::error::AttachError;
+use crate::host::{self, Fallback};
 use crate::ids::Inode;
 use crate::net::{Copies, Endpoint, Ends, Mender, TcpState, tcp_state};
 use crate::proc::FdTarget;
@@ -71,7 +72,10 @@ fn copy(copies: Option<&Copies>, item: &Item, wish: ResetWish) -> Result<Option<
     let FdTarget::Socket(inode) = item.expected.target else {
         return Err(ItemOutcome::Failed("it is no socket".to_owned()));
     };
-    let Some(copies) = copies else { return Ok(None) };
+    let Some(copies) = copies else {
+        host::fall_back(Fallback::NumberByChallenge);
+        return Ok(None);
+    };
     match copies.try_copy(item.fd, inode) {
         Ok(Some(copy)) => {
             let mender = match Mender::of(copy.as_fd()) {

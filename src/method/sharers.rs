@@ -7,9 +7,12 @@
 
 use std::time::Instant;
 
+use nix::errno::Errno;
+
 use super::Conduct;
 use super::close::explain;
 use crate::error::{AttachError, TraceError};
+use crate::host::{self, Fallback};
 use crate::ids::{Pid, Tid};
 use crate::proc::{ProcError, Process, Procfs};
 use crate::trace::{Deadline, OnStop, Roll, SeizedGroup, Stopped, StoppedGroup, same_descriptor_table};
@@ -68,7 +71,11 @@ fn shares(procfs: &Procfs, pid: Pid, table: Tid) -> bool {
         let process = procfs.open_listed(pid)?;
         process.fd_dir(pid.leader())?.list().map(|fds| !fds.is_empty())
     };
-    same_descriptor_table(table, pid.leader()).unwrap_or(false) && has_some().unwrap_or(false)
+    let same = same_descriptor_table(table, pid.leader());
+    if same == Err(Errno::ENOSYS) {
+        host::fall_back(Fallback::SharersUnknown);
+    }
+    same.unwrap_or(false) && has_some().unwrap_or(false)
 }
 
 /// The sharers of a target's table, traced.

@@ -16,6 +16,7 @@ use super::batch::{Act, Comparison};
 use super::surgeon::Surgeon;
 use super::{Conduct, Item, ItemOutcome, Job, Operation, close};
 use crate::error::TraceError;
+use crate::host::{self, Fallback, Feature};
 use crate::inject::fdops;
 use crate::net::{Copies, shut_down};
 use crate::proc::{FdTarget, Procfs};
@@ -24,7 +25,10 @@ use crate::proc::{FdTarget, Procfs};
 pub(super) fn shutdown(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     let mut operation = Operation::new(job.items.len());
     let copies = Copies::of(job.process).filter(Copies::are_to_be_had);
-    let Some(copies) = copies else { return close::perform(Act::Shutdown, procfs, job, conduct) };
+    let Some(copies) = copies else {
+        host::fall_back(Fallback::ShutdownInTarget);
+        return close::perform(Act::Shutdown, procfs, job, conduct);
+    };
     operation.outcomes = job.items.iter().map(|item| one(&copies, item)).collect();
     operation
 }
@@ -39,11 +43,16 @@ pub(super) fn injected(surgeon: &mut Surgeon<'_>, item: &Item) -> Result<ItemOut
     }
     Ok(match fdops::shutdown(surgeon.remote()?, item.fd)? {
         Ok(()) | Err(Errno::ENOTCONN) => ItemOutcome::Done(None),
-        // i386 before Linux 4.3.
-        Err(Errno::ENOSYS) => ItemOutcome::Refused {
-            why: "this kernel has no shutdown(2) of its own for 32-bit processes (Linux 4.3)".to_owned(),
-            hint: "use --method close".to_owned(),
-        },
+        Err(Errno::ENOSYS) => {
+            host::fall_back(Fallback::Shutdown32Refused);
+            let since = Feature::SocketCalls32.since();
+            ItemOutcome::Refused {
+                why: format!(
+                    "this kernel has no shutdown(2) of its own for 32-bit processes (Linux {since})"
+                ),
+                hint: "use --method close".to_owned(),
+            }
+        }
         Err(errno) => ItemOutcome::Failed(format!("shutdown in the target: {}", errno.desc())),
     })
 }

@@ -7,6 +7,7 @@
 use crate::arch::chain::EndSignal;
 use crate::arch::{Abi, On, Registers, WaitingCall, native_abi};
 use crate::error::{AttachError, TraceError};
+use crate::host::{self, Fallback};
 use crate::ids::{Fd, RemoteAddr, Tid};
 use crate::inject::{ChainEnd, Dispatch, Landmarks, Remote, Site, end_signal, rseq};
 use crate::proc::{FdDir, FdIdentity, InSyscall, ProcError, Process, Seccomp};
@@ -156,7 +157,9 @@ impl Candidate {
     /// Whether the table looked at is the one that a call of `tid` acts on.
     pub(super) fn shares_table(&self, tid: Tid) -> bool {
         // A kernel that can't compare can't be trusted with another thread than the one looked at.
-        same_descriptor_table(self.table, tid).unwrap_or(false)
+        same_descriptor_table(self.table, tid)
+            .inspect_err(|_| host::fall_back(Fallback::OwnThreadAlone))
+            .unwrap_or(false)
     }
 }
 
@@ -200,6 +203,7 @@ impl<'a> Surgeon<'a> {
             // Read now, not before the stop: a thread can enter seccomp at any time.
             let mode = process.status_of(tid).map(|status| status.seccomp.unwrap_or(Seccomp::Disabled));
             if !matches!(mode, Ok(Seccomp::Disabled)) {
+                host::fall_back(Fallback::SeccompRefused);
                 group.put_back(remote.finish()?);
                 let confinement = Confinement::look();
                 return Err(AttachError::Seccomp { mode: mode?, error, confinement });

@@ -24,6 +24,7 @@ use super::surgeon::Candidate;
 use super::waits::{Manner, Waiter};
 use super::{Item, Job, Operation, WaitEnd, Waited};
 use crate::error::AttachError;
+use crate::host::{self, Fallback};
 use crate::ids::{Fd, Inode};
 use crate::net::{self, Copies};
 use crate::proc::{FdTarget, Holders, InSyscall, Process, Procfs};
@@ -158,7 +159,12 @@ impl<'a> Wake<'a> {
         let mut sockets: Vec<Socket<'a>> = Vec::new();
         let new: Vec<&Waiter> = waiters.iter().filter(|waiter| self.is_new(waiter.fd)).collect();
         let copies = if new.is_empty() { None } else { Copies::of(self.job.process) };
-        let Some(copies) = copies else { return sockets };
+        let Some(copies) = copies else {
+            if !new.is_empty() {
+                host::fall_back(Fallback::WaitersNotWoken);
+            }
+            return sockets;
+        };
         for waiter in new {
             if let Some(socket) = sockets.iter_mut().find(|socket| socket.item.fd == waiter.fd) {
                 socket.waiters.push(*waiter);

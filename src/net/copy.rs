@@ -17,6 +17,7 @@ use super::endpoint::{Endpoint, UnixName};
 use super::row::SocketInfo;
 use super::state::TcpState;
 use super::{sys, tcp_info};
+use crate::host::{self, Feature};
 use crate::ids::{Fd, Inode};
 use crate::kind::Kind;
 use crate::proc::Process;
@@ -28,9 +29,12 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// For the descriptors of `process`; `None` where the kernel has no pidfd.
+    /// For the descriptors of `process`; `None` where the kernel has no pidfd, or is known to make no copies.
     #[must_use]
     pub fn of(process: &Process) -> Option<Self> {
+        if !host::has(Feature::PidfdGetfd) {
+            return None;
+        }
         let pidfd = process.pidfd().ok()??;
         Some(Self { pidfd })
     }

@@ -9,12 +9,14 @@ use std::path::Path;
 
 use nix::sys::statfs::{FsType, fstatfs};
 
+use crate::host::{self, Fallback, Feature};
 use crate::proc::{ProcError, Process, Procfs};
 
 /// Where ip-netns(8) keeps those that have a name, and maybe no process.
 const NAMED: &str = "/run/netns";
 /// NSFS_MAGIC (linux/magic.h): the file system of namespaces, which has no other files.
 const NSFS: FsType = FsType(0x6e73_6673);
+const OWN: &str = "/proc/self/ns/net";
 
 /// A network namespace.
 #[derive(Debug)]
@@ -44,8 +46,14 @@ impl Namespace {
         // Neither to wait for the other end of a FIFO, nor to take a terminal for one's own.
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        if fstatfs(&file)?.filesystem_type() != NSFS {
-            return Ok(None);
+        let kind = fstatfs(&file)?.filesystem_type();
+        if !(kind == NSFS && host::has(Feature::Nsfs)) {
+            // Where there is no such file system, they are of procfs, as ours is, and so are other files.
+            let own = fstatfs(&File::open(OWN)?)?.filesystem_type();
+            if (own == NSFS && host::has(Feature::Nsfs)) || own != kind {
+                return Ok(None);
+            }
+            host::fall_back(Fallback::NamespaceInProcfs);
         }
         let number = file.metadata()?.ino();
         Ok(Some(Self { number, file }))

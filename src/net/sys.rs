@@ -7,14 +7,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::host::{self, Feature};
 use crate::ids::Fd;
 
 /// A copy of a descriptor of another process (pidfd_getfd(2), Linux 5.6), close-on-exec. The process does not
 /// notice. It needs the same rights as ptrace(2)'s attach.
 pub(super) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: Fd) -> Result<OwnedFd, Errno> {
-    // SAFETY: plain numbers in, a new descriptor out.
-    let answer = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd.as_raw(), 0) };
-    let raw = Errno::result(answer)?;
+    let raw = host::ask(Feature::PidfdGetfd, || {
+        // SAFETY: plain numbers in, a new descriptor out.
+        Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd.as_raw(), 0) })
+    })?;
     let raw = i32::try_from(raw).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })

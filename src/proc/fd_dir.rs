@@ -15,6 +15,7 @@ use super::fdinfo::FdInfo;
 use super::file::{self, ReadError};
 use super::name::Name;
 use super::sys::{LinkBuf, readlinkat};
+use crate::host::{self, Feature};
 use crate::ids::{Fd, Pid, Tid};
 
 /// Longest `fdinfo` accepted: an epoll instance writes some 80 bytes for each descriptor it watches.
@@ -102,10 +103,13 @@ impl FdDir {
             .map_err(|errno| ProcError::from_errno(errno, self.path("fd")))
     }
 
-    /// How many descriptors are open; `None` where the kernel does not tell (it does from Linux 6.2 on:
+    /// How many descriptors are open; `None` where the kernel does not tell ([`Feature::DescriptorCount`],
     /// `proc_fd_getattr`, fs/proc/fd.c).
     #[must_use]
     pub fn count(&self) -> Option<usize> {
+        if !host::has(Feature::DescriptorCount) {
+            return None;
+        }
         // 0 is also what older kernels say.
         fstat(&self.dir).ok().and_then(|stat| usize::try_from(stat.st_size).ok()).filter(|count| *count > 0)
     }
@@ -138,7 +142,7 @@ impl FdDir {
             .map_err(|errno| ReadError::Io(errno.into()))
             .and_then(|file| file::read_whole(file, FDINFO_LIMIT));
         match read.map_err(|error| error.at(path(), FDINFO_LIMIT)) {
-            Ok(text) => FdInfo::parse(&text).map(Some).map_err(|error| error.at(path())),
+            Ok(text) => FdInfo::parse(&text).map(|info| Some(info.told())).map_err(|error| error.at(path())),
             Err(ProcError::Gone { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -3,6 +3,7 @@
 use super::error::Malformed;
 use super::fd_target::FdTarget;
 use super::text::{decimal, lines, number, split_once, words};
+use crate::host::{self, Feature};
 use crate::ids::{Fd, Inode};
 
 /// What `fdinfo` says about a descriptor.
@@ -100,6 +101,29 @@ impl FdInfo {
             scm_fds,
             watched,
         })
+    }
+}
+
+impl FdInfo {
+    /// Without what the kernel is known not to tell, which is something under [`host::assume`] alone.
+    #[must_use]
+    pub(super) fn told(mut self) -> Self {
+        if host::has(Feature::InodeInFdinfo) {
+            return self;
+        }
+        self.ino = None;
+        self.eventfd_id = self.eventfd_id.filter(|_| host::has(Feature::EventfdNumber));
+        self.mnt_id = self.mnt_id.filter(|_| host::has(Feature::MountInFdinfo));
+        if !host::has(Feature::QueuedDescriptors) {
+            self.scm_fds = None;
+        }
+        if !host::has(Feature::EpollInodes) {
+            self.watched.iter_mut().for_each(|watched| watched.ino = None);
+        }
+        if !host::has(Feature::EpollInFdinfo) {
+            self.watched.clear();
+        }
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::ProcError;
 use super::fd_dir::FdDir;
 use super::fd_target::FdTarget;
+use crate::host::{self, Fallback};
 use crate::ids::{Fd, Inode};
 
 /// What a descriptor refers to, and what tells two files of one name apart: a log that was rotated, another eventfd.
@@ -47,6 +48,9 @@ impl FdDir {
             return Ok(Some(FdIdentity::by_name(target)));
         }
         let info = self.fdinfo(fd)?;
+        if info.as_ref().is_some_and(|info| info.ino.is_none()) {
+            host::fall_back(Fallback::FileByName);
+        }
         Ok(info.map(|info| FdIdentity {
             target,
             file: Some(Box::new((info.mnt_id, info.ino, info.eventfd_id))),

@@ -132,7 +132,7 @@ impl Process {
     /// # Errors
     /// [`ProcError::Gone`] and the others as named.
     pub fn status(&self) -> Result<Status, ProcError> {
-        self.parse(b"status", Status::parse)
+        self.parse(b"status", |text| Status::parse(text).map(Status::told))
     }
 
     /// `/proc/PID/task/TID/status`.
@@ -140,7 +140,7 @@ impl Process {
     /// # Errors
     /// [`ProcError::Gone`] if that thread is no more.
     pub fn status_of(&self, tid: Tid) -> Result<Status, ProcError> {
-        self.parse(Name::of_task(tid, b"status").as_bytes(), Status::parse)
+        self.parse(Name::of_task(tid, b"status").as_bytes(), |text| Status::parse(text).map(Status::told))
     }
 
     /// Its threads, in the order they were made. While they run, one made or ended meanwhile may be missing

@@ -15,6 +15,7 @@ use super::error::{Malformed, ProcError};
 use super::fd_target::FdTarget;
 use super::process::Process;
 use super::sys::{pidfd_open, pidfd_parent};
+use crate::host::{self, Fallback};
 use crate::ids::{Pid, Tid};
 
 /// Where the host's is mounted.
@@ -60,8 +61,11 @@ impl Procfs {
         let process = self.open_listed(pid)?;
         // A thread's number has a directory too, though none that is listed; but a pidfd is only made of a process. If
         // the number has come to mean another since, the directory is that of nobody, and says so.
-        if self.is_host() && pidfd_open(pid).is_ok() {
-            return Ok(process);
+        if self.is_host() {
+            if pidfd_open(pid).is_ok() {
+                return Ok(process);
+            }
+            host::fall_back(Fallback::ProcessByStatus);
         }
         let leader = process.status()?.tgid;
         if leader == pid {
@@ -117,6 +121,7 @@ impl Procfs {
         {
             return Pid::new(parent.cast_signed());
         }
+        host::fall_back(Fallback::ParentFromStat);
         let mut file = std::fs::File::open(self.path(pid).join("stat")).ok()?;
         let mut text = [0; 2048];
         let len = std::io::Read::read(&mut file, &mut text).ok()?;

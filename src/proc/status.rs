@@ -3,6 +3,7 @@
 use super::error::Malformed;
 use super::stat::is_dead;
 use super::text::{decimal, lines, number, split_once, words};
+use crate::host::{self, Feature};
 use crate::ids::{Pid, Tid};
 
 /// The four user ids of a process (credentials(7)).
@@ -132,6 +133,12 @@ impl Status {
             seccomp: seen.seccomp,
             kthread: seen.kthread,
         })
+    }
+
+    /// Without what the kernel is known not to tell, which is something under [`host::assume`] alone.
+    #[must_use]
+    pub(super) fn told(self) -> Self {
+        Self { ns_pid: self.ns_pid.filter(|_| host::has(Feature::PidsInNamespaces)), ..self }
     }
 
     /// Whether it has ended and only waits to be reaped, or is ending.

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::NixPath;
 use nix::errno::Errno;
 
+use crate::host::{self, Feature};
 use crate::ids::{Pid, Tid};
 
 /// Longest link text. The kernel builds it in PATH_MAX (4,096) bytes, its end mark included, and fails with
@@ -69,13 +70,13 @@ pub(super) fn getdents64<'b>(dir: BorrowedFd<'_>, buf: &'b mut DirBuf) -> Result
 /// pidfd_open(2), Linux 5.3. Close-on-exec by itself.
 pub(super) fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
     let flags: libc::c_uint = 0;
-    // SAFETY: takes two numbers and touches no memory of ours.
-    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), flags) };
-    match i32::try_from(raw) {
-        // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
-        Ok(raw) if raw >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(raw) }),
-        _ => Err(Errno::last()),
-    }
+    let raw = host::ask(Feature::PidfdOpen, || {
+        // SAFETY: takes two numbers and touches no memory of ours.
+        Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), flags) })
+    })?;
+    let raw = i32::try_from(raw).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// pidfd_send_signal(2), Linux 5.1.
@@ -107,15 +108,21 @@ nix::ioctl_readwrite!(pidfd_get_info, 0xff, 11, PidfdInfo);
 pub(super) fn pidfd_parent(pidfd: BorrowedFd<'_>) -> Result<u32, Errno> {
     const PIDFD_INFO_PID: u64 = 1;
     let mut info = PidfdInfo { mask: PIDFD_INFO_PID, ..PidfdInfo::default() };
-    // SAFETY: the request's number has the size of `info` in it, which is alive for the call.
-    unsafe { pidfd_get_info(pidfd.as_raw_fd(), &raw mut info) }?;
+    host::ask(Feature::PidfdInfo, || {
+        // SAFETY: the request's number has the size of `info` in it, which is alive for the call.
+        unsafe { pidfd_get_info(pidfd.as_raw_fd(), &raw mut info) }
+    })?;
     if info.mask & PIDFD_INFO_PID == 0 { Err(Errno::ENODATA) } else { Ok(info.ppid) }
 }
 
 /// Whether two threads share one descriptor table (kcmp(2), Linux 3.5).
 pub(super) fn same_descriptor_table(one: Tid, other: Tid) -> Result<bool, Errno> {
     const KCMP_FILES: libc::c_long = 2;
-    // SAFETY: plain numbers.
-    let answer = unsafe { libc::syscall(libc::SYS_kcmp, one.as_raw(), other.as_raw(), KCMP_FILES, 0, 0) };
-    Errno::result(answer).map(|order| order == 0)
+    let order = host::ask(Feature::Kcmp, || {
+        // SAFETY: plain numbers.
+        Errno::result(unsafe {
+            libc::syscall(libc::SYS_kcmp, one.as_raw(), other.as_raw(), KCMP_FILES, 0, 0)
+        })
+    });
+    order.map(|order| order == 0)
 }

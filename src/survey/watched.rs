@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::{Match, Subject, socket_inode};
+use crate::host::{self, Fallback};
 use crate::ids::{Fd, Inode};
 use crate::kind::Kind;
 use crate::proc::{FdDir, FdIdentity, Watched};
@@ -84,7 +85,7 @@ pub(super) struct Watches<'a> {
     rings: Vec<(Fd, Option<Vec<Inode>>)>,
     deadline: Deadline,
     asked: usize,
-    /// Not every kernel can be asked (kcmp(2), Linux 4.13).
+    /// Not every kernel can be asked ([`Feature::EpollCompare`](crate::host::Feature)).
     can_ask: bool,
 }
 
@@ -127,7 +128,10 @@ impl<'a> Watches<'a> {
             let asked = if self.can_ask { ask(self.subject, instance.fd, fd) } else { None };
             self.asked += 1;
             self.can_ask = asked.is_some();
-            let is_watched = asked.unwrap_or_else(|| instance.has_on_record(self.subject, fd, identity));
+            let is_watched = asked.unwrap_or_else(|| {
+                host::fall_back(Fallback::WatchedOnRecord);
+                instance.has_on_record(self.subject, fd, identity)
+            });
             watching.extend(is_watched.then_some(instance.fd));
         }
         watching
@@ -150,7 +154,13 @@ impl Epoll {
     fn has_on_record(&mut self, subject: &Subject, fd: Fd, identity: &FdIdentity) -> bool {
         let watched = self.watched.get_or_insert_with(|| read(subject, self.fd));
         let from = watched.partition_point(|(other, _)| *other < fd);
+        if watched.is_empty() {
+            host::fall_back(Fallback::WatchedUnknown);
+        }
         let same = |ino: Option<Inode>| {
+            if ino.is_none() {
+                host::fall_back(Fallback::WatchedByNumber);
+            }
             ino.is_none_or(|ino| socket_inode(identity).is_none_or(|socket| socket == ino))
         };
         watched[from..].iter().take_while(|(other, _)| *other == fd).any(|(_, ino)| same(*ino))

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::host::{self, Feature};
 use crate::ids::{Fd, Pid, RemoteAddr, Tid};
 use crate::watchdog;
 
@@ -62,7 +63,9 @@ pub(super) fn seize(tid: Tid, options: usize) -> Result<(), Errno> {
 }
 
 pub(super) fn set_options(tid: Tid, options: usize) -> Result<(), Errno> {
-    ptrace(libc::PTRACE_SETOPTIONS, tid, 0, options)
+    let set = || ptrace(libc::PTRACE_SETOPTIONS, tid, 0, options);
+    // Options that it does not know a kernel refuses together.
+    if options & OPTION_SUSPEND_SECCOMP == 0 { set() } else { host::ask(Feature::SuspendSeccomp, set) }
 }
 
 pub(super) fn interrupt(tid: Tid) -> Result<(), Errno> {
@@ -233,7 +236,8 @@ pub(super) fn write_memory(tid: Tid, to: RemoteAddr, from: &[u8]) -> Result<usiz
 /// ppoll(2), the mask it will have after it.
 pub(super) fn blocked_signals(tid: Tid) -> Result<u64, Errno> {
     let mut mask = 0_u64;
-    ptrace(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>(), (&raw mut mask).expose_provenance())?;
+    let mask_at = (&raw mut mask).expose_provenance();
+    host::ask(Feature::SignalMask, || ptrace(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>(), mask_at))?;
     Ok(mask)
 }
 
@@ -246,11 +250,14 @@ pub(super) fn same_file(
 ) -> Result<bool, Errno> {
     use std::os::fd::AsRawFd as _;
     const KCMP_FILE: libc::c_long = 0;
-    // SAFETY: plain numbers.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_kcmp, own, tid.as_raw(), KCMP_FILE, own_fd.as_raw_fd(), fd.as_raw())
-    };
-    Errno::result(answer).map(|order| order == 0)
+    let order = host::ask(Feature::Kcmp, || {
+        // SAFETY: plain numbers.
+        let answer = unsafe {
+            libc::syscall(libc::SYS_kcmp, own, tid.as_raw(), KCMP_FILE, own_fd.as_raw_fd(), fd.as_raw())
+        };
+        Errno::result(answer)
+    });
+    order.map(|order| order == 0)
 }
 
 /// Whether an epoll instance watches the file at `fd` (kcmp(2), Linux 4.13).
@@ -258,11 +265,13 @@ pub(super) fn epoll_watches(tid: Tid, epoll: Fd, fd: Fd) -> Result<bool, Errno> 
     const KCMP_EPOLL_TFD: libc::c_long = 7;
     // struct kcmp_epoll_slot: the instance, the number watched, and which of that number.
     let slot: [u32; 3] = [epoll.as_raw().unsigned_abs(), fd.as_raw().unsigned_abs(), 0];
-    // SAFETY: the kernel reads the slot, which outlives the call; the rest are plain numbers.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_kcmp, tid.as_raw(), tid.as_raw(), KCMP_EPOLL_TFD, fd.as_raw(), slot.as_ptr())
+    let (of, fd) = (tid.as_raw(), fd.as_raw());
+    let compare = || {
+        // SAFETY: the kernel reads the slot, which outlives the call; the rest are plain numbers.
+        Errno::result(unsafe { libc::syscall(libc::SYS_kcmp, of, of, KCMP_EPOLL_TFD, fd, slot.as_ptr()) })
     };
-    Errno::result(answer).map(|order| order == 0)
+    let order = host::ask(Feature::Kcmp, || host::ask(Feature::EpollCompare, compare));
+    order.map(|order| order == 0)
 }
 
 /// Where `struct rseq` of a thread lies, if it registered one.
@@ -300,7 +309,8 @@ pub(super) fn user_dispatch_configuration(tid: Tid) -> Result<UserDispatchConfig
     let mut config = UserDispatchConfiguration::default();
     let config_at = (&raw mut config).expose_provenance();
     let len = size_of::<UserDispatchConfiguration>();
-    ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, tid, len, config_at)?;
+    let request = PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG;
+    host::ask(Feature::UserDispatch, || ptrace(request, tid, len, config_at))?;
     Ok(config)
 }
 
@@ -309,6 +319,7 @@ pub(super) fn rseq_configuration(tid: Tid) -> Result<RseqConfiguration, Errno> {
     const PTRACE_GET_RSEQ_CONFIGURATION: Request = 0x420f;
     let mut config = RseqConfiguration::default();
     let config_at = (&raw mut config).expose_provenance();
-    ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, size_of::<RseqConfiguration>(), config_at)?;
+    let len = size_of::<RseqConfiguration>();
+    host::ask(Feature::RseqConfiguration, || ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, len, config_at))?;
     Ok(config)
 }

@@ -13,6 +13,7 @@ use super::stop::{Report, Signal, Stop};
 use super::sys;
 use crate::arch::{self, Abi, Registers};
 use crate::error::TraceError;
+use crate::host::{self, Fallback};
 use crate::ids::{RemoteAddr, Tid};
 
 /// ptrace requests are only taken from the thread that attached: nothing here may wander to another one.
@@ -239,7 +240,8 @@ impl Stopped {
     /// kernel can't tell (PTRACE_GET_RSEQ_CONFIGURATION came with Linux 5.13).
     #[must_use]
     pub fn rseq_area(&self) -> Option<(u64, u32)> {
-        let config = sys::rseq_configuration(self.tid).ok()?;
+        let config = sys::rseq_configuration(self.tid);
+        let config = config.inspect_err(|_| host::fall_back(Fallback::RseqUnknown)).ok()?;
         (config.rseq_abi_pointer != 0).then_some((config.rseq_abi_pointer, config.rseq_abi_size))
     }
 
@@ -247,7 +249,8 @@ impl Stopped {
     /// not, or the kernel can't tell (PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG came with Linux 6.4).
     #[must_use]
     pub fn user_dispatch(&self) -> Option<UserDispatch> {
-        let config = sys::user_dispatch_configuration(self.tid).ok()?;
+        let config = sys::user_dispatch_configuration(self.tid);
+        let config = config.inspect_err(|_| host::fall_back(Fallback::DispatchUnknown)).ok()?;
         let found = UserDispatch { selector: config.selector, offset: config.offset, len: config.len };
         (config.mode != 0).then_some(found)
     }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::host::{self, Fallback};
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
 use crate::net::{Protocols, SocketTable};
@@ -84,6 +85,9 @@ impl Search<'_> {
                 Some(target) if target.kind() == Kind::IoUring => self.look_at_ring(process, &dir, fd)?,
                 Some(FdTarget::Socket(inode)) if self.may_be_unix(process, netns, inode) => {
                     let info = dir.fdinfo(fd)?;
+                    if info.as_ref().is_some_and(|info| info.scm_fds.is_none()) {
+                        host::fall_back(Fallback::QueuedUnknown);
+                    }
                     if info.and_then(|info| info.scm_fds).is_some_and(|queued| queued > 0) {
                         self.add_possible(keeper(process, Keeping::InFlight, fd));
                     }

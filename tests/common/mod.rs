@@ -11,6 +11,7 @@ pub(crate) mod confined;
 pub(crate) mod connection;
 pub(crate) mod evidence;
 pub(crate) mod instants;
+pub(crate) mod kernel;
 mod lag;
 mod needs;
 pub(crate) mod net;
@@ -27,8 +28,9 @@ pub(crate) use binaries::victim as victim_path;
 pub(crate) use lag::with_lag;
 pub(crate) use needs::{Need, lacks, skip};
 pub(crate) use tool::{
-    Run, Started, fdclose, fdclose_as, fdclose_before_5_6, fdclose_denied, fdclose_dying_at, fdclose_through,
-    fdclose_unshared, fdclose_while, fdclose_without, outcome, start_fdclose, start_fdclose_with,
+    Run, Started, command, fdclose, fdclose_as, fdclose_before_5_6, fdclose_denied, fdclose_dying_at,
+    fdclose_through, fdclose_unshared, fdclose_while, fdclose_without, outcome, start_fdclose,
+    start_fdclose_with,
 };
 pub(crate) use victim::Victim;
 pub(crate) use wait::{PATIENCE, wait_until};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::kernel::assumed;
 use super::victim::command_as;
 use super::{binaries, evidence, wait_until};
 
@@ -22,10 +23,17 @@ pub(crate) struct Run {
     pub(crate) stderr: String,
 }
 
+/// fdclose, on the kernel that is to be assumed.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
+    command.args(assumed());
+    command
+}
+
 /// Runs fdclose without a terminal, with nothing on its standard input.
 #[track_caller]
 pub(crate) fn fdclose(args: &[&str]) -> Run {
-    run(Command::new(env!("CARGO_BIN_EXE_fdclose")), args)
+    run(command(), args)
 }
 
 /// Runs fdclose while `meanwhile` is done.
@@ -42,7 +50,7 @@ pub(crate) fn fdclose_while(args: &[&str], meanwhile: impl FnOnce()) -> Run {
 #[track_caller]
 pub(crate) fn fdclose_unshared(unshare: &[&str], args: &[&str]) -> Run {
     let mut command = Command::new("unshare");
-    command.args(unshare).arg(env!("CARGO_BIN_EXE_fdclose"));
+    command.args(unshare).arg(env!("CARGO_BIN_EXE_fdclose")).args(assumed());
     run(command, args)
 }
 
@@ -51,7 +59,10 @@ pub(crate) fn fdclose_unshared(unshare: &[&str], args: &[&str]) -> Run {
 pub(crate) fn fdclose_without(capability: &str, args: &[&str]) -> Run {
     let mut command = Command::new("setpriv");
     let less = format!("-{capability}");
-    command.args(["--bounding-set", &less, "--inh-caps", &less]).arg(env!("CARGO_BIN_EXE_fdclose"));
+    command
+        .args(["--bounding-set", &less, "--inh-caps", &less])
+        .arg(env!("CARGO_BIN_EXE_fdclose"))
+        .args(assumed());
     run(command, args)
 }
 
@@ -59,7 +70,7 @@ pub(crate) fn fdclose_without(capability: &str, args: &[&str]) -> Run {
 #[track_caller]
 pub(crate) fn fdclose_before_5_6(args: &[&str]) -> Run {
     let mut command = Command::new(binaries::victim("old_kernel"));
-    command.arg("pidfd_getfd").arg(env!("CARGO_BIN_EXE_fdclose"));
+    command.arg("pidfd_getfd").arg(env!("CARGO_BIN_EXE_fdclose")).args(assumed());
     run(command, args)
 }
 
@@ -68,7 +79,7 @@ pub(crate) fn fdclose_before_5_6(args: &[&str]) -> Run {
 pub(crate) fn fdclose_through(program: &[&str], args: &[&str]) -> Run {
     let (first, rest) = program.split_first().expect("a program");
     let mut command = Command::new(first);
-    command.args(rest).arg(env!("CARGO_BIN_EXE_fdclose"));
+    command.args(rest).arg(env!("CARGO_BIN_EXE_fdclose")).args(assumed());
     run(command, args)
 }
 
@@ -77,7 +88,7 @@ pub(crate) fn fdclose_through(program: &[&str], args: &[&str]) -> Run {
 #[track_caller]
 pub(crate) fn fdclose_denied(calls: &str, args: &[&str]) -> Run {
     let mut command = Command::new(binaries::victim("denied"));
-    command.arg(calls).arg(env!("CARGO_BIN_EXE_fdclose"));
+    command.arg(calls).arg(env!("CARGO_BIN_EXE_fdclose")).args(assumed());
     run(command, args)
 }
 
@@ -85,7 +96,7 @@ pub(crate) fn fdclose_denied(calls: &str, args: &[&str]) -> Run {
 /// it says that its worker is.
 #[track_caller]
 pub(crate) fn fdclose_dying_at(place: &str, args: &[&str]) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
+    let mut command = command();
     command.args(args).env("FDCLOSE_TEST_DIE_AT", place);
     let output = assert_cmd::Command::from_std(command).timeout(DEADLINE).output().expect("fdclose runs");
     let lost_its_worker = output.status.code() == Some(3)
@@ -99,7 +110,8 @@ pub(crate) fn fdclose_dying_at(place: &str, args: &[&str]) {
 /// The same as another user. Needs root.
 #[track_caller]
 pub(crate) fn fdclose_as(user: u32, args: &[&str]) -> Run {
-    let (command, _open) = command_as(user, Path::new(env!("CARGO_BIN_EXE_fdclose")));
+    let (mut command, _open) = command_as(user, Path::new(env!("CARGO_BIN_EXE_fdclose")));
+    command.args(assumed());
     run(command, args)
 }
 
@@ -122,7 +134,7 @@ pub(crate) fn start_fdclose(args: &[&str]) -> Started {
 /// The same with more in its environment, as the leader of a process group.
 #[track_caller]
 pub(crate) fn start_fdclose_with(args: &[&str], variables: &[(&str, &str)]) -> Started {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
+    let mut command = command();
     command.args(args).envs(variables.iter().copied()).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Started(Some(command.spawn().expect("fdclose starts")))

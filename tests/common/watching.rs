@@ -8,6 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::kernel::assumed;
 use super::{PATIENCE, evidence, wait_until};
 
 /// A watch; dropping it kills it.
@@ -29,6 +30,7 @@ impl Watching {
     #[track_caller]
     pub(crate) fn start_through(mut command: Command, args: &[&str]) -> Self {
         let mut child = command
+            .args(assumed())
             .arg("watch")
             .args(args)
             .args(["--metrics", "127.0.0.1:0"])

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::super::deathpoint::{self, Place};
 use super::super::lifeline::Lifeline;
+use super::super::mask;
 use super::{Laying, Remote};
 use crate::arch::chain::{Chain, EndSignal, QUIET_SIGNALS};
 use crate::arch::{Registers, native_abi};
@@ -101,10 +102,9 @@ impl Remote<'_> {
     fn start_chain(&mut self, chain: &Chain<'_>) -> Result<Option<(Stopped, Running)>, TraceError> {
         let end = chain.end;
         let thread = self.restore_registers()?;
-        let blocked = thread.blocked_signals()? & 1 << (end.signal - 1) != 0;
         let (saved, landmarks) = (self.saved, self.landmarks);
-        let line =
-            (!blocked).then(|| Lifeline::lay_behind(&thread, &saved, landmarks, Some(chain))).flatten();
+        let passes = mask::blocked(&thread, &saved).is_some_and(|mask| mask & 1 << (end.signal - 1) == 0);
+        let line = passes.then(|| Lifeline::lay_behind(&thread, &saved, landmarks, Some(chain))).flatten();
         let found = line.and_then(|line| {
             let (gadgets, at) = (landmarks.gadgets?, line.sp());
             let lifeline = chain.end_sp(at)?;

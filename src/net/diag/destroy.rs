@@ -6,6 +6,7 @@ use netlink_packet_sock_diag::message::SockDiagDestroy;
 
 use super::channel::Ask;
 use super::{Diag, DiagError, inet};
+use crate::host::{self, Feature};
 use crate::kind::Kind;
 use crate::net::row::SocketInfo;
 
@@ -29,6 +30,9 @@ impl Diag {
             &fresh
         };
         let request = inet::exact(socket).ok_or(DiagError::Malformed("a socket without ends"))?;
+        if !host::has(Feature::SockDestroy) {
+            return Err(DiagError::Refused(Errno::EINVAL));
+        }
         match self.channel.request(SockDiagDestroy::new(request), Ask::Do, |_| {}) {
             Ok(_) => Ok(true),
             // ESTALE: another socket has these ends by now.

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 
 use super::Process;
+use crate::host::{self, Fallback};
 use crate::proc::error::ProcError;
 use crate::proc::sys::pidfd_send_signal;
 
@@ -23,6 +24,7 @@ impl Process {
         match &pidfd {
             Some(pidfd) => pidfd_send_signal(pidfd.as_fd(), signal),
             None if self.exists()? => {
+                host::fall_back(Fallback::SignalToNumber);
                 let number = nix::unistd::Pid::from_raw(self.pid().as_raw());
                 Signal::try_from(signal).and_then(|signal| kill(number, signal))
             }
@@ -44,6 +46,7 @@ impl Process {
         look_every: Duration,
     ) -> Result<bool, ProcError> {
         let Some(pidfd) = pidfd else {
+            host::fall_back(Fallback::EndByLooking);
             thread::sleep(look_every.min(span));
             return match self.living_thread() {
                 Ok(_) => Ok(false),
