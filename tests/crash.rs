@@ -5,7 +5,8 @@
 mod common;
 
 use common::evidence;
-use common::{Victim, fdclose_dying_at, wait_until};
+use common::kernel::is_before;
+use common::{Victim, fdclose, fdclose_dying_at, wait_until};
 
 /// In the order they are come by: before anything is done, with the call loaded, inside of it, behind it, and with the
 /// thread's own registers back.
@@ -14,7 +15,12 @@ const PLACES: [&str; 5] = ["stopped", "loaded", "entered", "left", "restored"];
 /// Each place for a thread in `call`: it goes on waiting, and returns `value` when it is woken.
 #[track_caller]
 fn survives_in(call: &str, value: i64) {
-    for place in PLACES {
+    survives_at(&PLACES, call, value);
+}
+
+#[track_caller]
+fn survives_at(places: &[&str], call: &str, value: i64) {
+    for place in places {
         let mut victim = Victim::spawn("blocked", &[call]);
         let (pid, tid, nr): (u32, u32, i64) = (victim.pid(), victim.value("tid"), victim.value("nr"));
         wait_until("the call", || evidence::current_call(pid, tid) == Some(nr));
@@ -51,6 +57,14 @@ fn a_poll_survives() {
 
 #[test]
 fn a_ppoll_with_a_mask_survives() {
+    if is_before(3, 11) {
+        // The mask that it has after the call is not to be found out: that it is not insured is told.
+        let victim = Victim::spawn("blocked", &["ppoll"]);
+        let run =
+            fdclose(&["--pid", &victim.pid_arg(), "--inode", &victim.value::<String>("inode"), "--json"]);
+        assert_eq!(run.exits(0).json()["processes"][0]["insured"], false);
+        return survives_at(&["stopped", "restored"], "ppoll", 1);
+    }
     survives_in("ppoll", 1);
 }
 
@@ -97,7 +111,9 @@ fn a_busy_process_survives() {
 /// A chain of closes, run without a stop in between, ends by itself when nobody waits for its end.
 #[test]
 fn a_process_in_the_middle_of_a_batch_survives() {
-    for place in ["chained", "through"] {
+    // Without copies of descriptors (Linux 5.6) there are no chains.
+    let places = if is_before(5, 6) { &["left", "restored"] } else { &["chained", "through"] };
+    for place in places {
         let mut victim = Victim::spawn("close_wait", &["--count", "40"]);
         let pid = victim.pid_arg();
         fdclose_dying_at(place, &["--pid", &pid, "--state", "close-wait", "--yes"]);

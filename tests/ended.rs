@@ -7,6 +7,7 @@ use std::hint;
 use std::time::{Duration, Instant};
 
 use common::evidence;
+use common::kernel::is_before;
 use common::sys;
 use common::{Victim, start_fdclose};
 
@@ -80,7 +81,8 @@ fn a_panic_at_any_place_leaves_the_target_well() {
     let mut victim = Victim::spawn("busy", &["--threads", "13", "--no-epoll"]);
     for (count, places) in [
         (1, &["stopped", "loaded", "entered", "left", "restored"][..]),
-        (20, &["stopped", "chained", "through", "restored"]),
+        // Without copies of descriptors (Linux 5.6) there are no chains.
+        (20, if is_before(5, 6) { &["left"] } else { &["stopped", "chained", "through", "restored"] }),
     ] {
         for place in places {
             let fields = victim.ask_fields(&format!("leaks {count}"));

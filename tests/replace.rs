@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use common::cc::compile;
+use common::kernel::is_before;
 use common::{
     Before, NOBODY, Need, Run, Victim, alone, fdclose, fdclose_as, fdclose_dying_at, lacks, outcome,
 };
@@ -166,6 +167,8 @@ fn who_waits_on_it_is_told_of_its_end() {
     alone(|| {
         for (call, returned, name, end) in WAITERS {
             println!("{call}");
+            // Without copies of descriptors (Linux 5.6) nobody is woken before.
+            let end = if *end == "woken" && is_before(5, 6) { "replaced" } else { end };
             for args in [&[*call][..], &[call, "--aside"]] {
                 replaces_under_a_call(args, *returned, name, end);
             }
@@ -217,6 +220,12 @@ fn an_event_loop_closes_what_it_still_has() {
         let fd: i32 = victim.value("fd");
         let document = replace(&victim, fd).exits(0).json();
         let target = outcome(&document, fd);
+        if is_before(5, 6) {
+            // There nobody is told of it.
+            assert_eq!((&target["outcome"], &target["closed_by_process"]), (&json!("done"), &json!(false)));
+            victim.stays_blocked_for(Duration::from_millis(200));
+            return assert!(evidence::link(victim.pid(), fd).is_some());
+        }
         assert_eq!(
             (&target["closed_by_process"], &target["fd_freed"]),
             (&json!(true), &json!(true)),
@@ -267,8 +276,11 @@ fn killed_in_the_middle() {
         }
         victim.serves();
         victim.ask("check");
-        // And it can be tried again.
-        fdclose(&["--pid", &pid, "--fd", &fd, "--method", "replace"]).exits(0);
+        // And it can be tried again. What is replaced already is in no table, and without a copy nothing.
+        let inode = evidence::socket_inode(victim.pid(), fds[0]);
+        let is_known = !is_before(5, 6) || evidence::tcp_of(victim.pid(), inode).is_some();
+        let again = fdclose(&["--pid", &pid, "--fd", &fd, "--method", "replace"]);
+        again.exits(if is_known { 0 } else { 2 });
     }
 }
 
@@ -313,7 +325,12 @@ fn in_32_bit_code_too() {
     let inode = evidence::socket_inode(victim.pid(), fd);
     drop(client);
     let before = Before::of(victim.pid());
-    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string(), "--method", "replace"]).exits(0);
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string(), "--method", "replace"]);
+    if is_before(4, 3) {
+        run.exits(2).one_error().says(&["no socket(2) of its own for 32-bit processes"]);
+        return before.assert_untouched();
+    }
+    let run = run.exits(0);
     assert!(run.stdout.starts_with("replaced 1 of 1"), "{run:#?}");
     assert_ne!(evidence::socket_inode(victim.pid(), fd), inode);
     before.assert_changed_only(&[fd]);

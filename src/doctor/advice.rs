@@ -52,9 +52,9 @@ pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>, of: Optio
     if matches!(target.architecture, Some("x32" | "aarch64" | "arm")) {
         return otherwise("its program is made for another machine than fdclose can work on".to_owned());
     }
-    let can_shut_down = works("pidfd_getfd");
+    // A shutdown goes through a copy, or is a call of the process itself: that can be made, as a close can.
     let has_files = target.io_urings.iter().any(|ring| ring.registered_files.is_none_or(|files| files > 0));
-    if of.map_or(has_files, |of| of.registered) && can_shut_down {
+    if of.map_or(has_files, |of| of.registered) {
         let why = if of.is_some() {
             "one of these is registered with an io_uring, where it lives on when its descriptor is closed"
         } else {
@@ -62,14 +62,13 @@ pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>, of: Optio
         };
         return use_it("shutdown", why.to_owned());
     }
-    if of.map_or(target.epoll_instances > 0, |of| of.watched) && can_shut_down {
+    if of.map_or(target.epoll_instances > 0, |of| of.watched) {
         let why = "it has an event loop, which is told of the end and closes by itself; close only what 'fdclose list' \
                    does not count as watched by epoll";
         return use_it("shutdown", why.to_owned());
     }
     let why = match of {
         None => "it works here, only it frees the descriptor, and no event loop was found",
-        Some(Use { watched: true, .. }) => "it works here, and a shutdown does not",
         Some(_) => "it works here, only it frees the descriptor, and no event loop is known to watch it",
     };
     use_it("close", why.to_owned())
@@ -133,7 +132,7 @@ mod tests {
             (&["seccomp suspension"], Some(confined.clone()), Some("shutdown")),
             (&["seccomp suspension", "pidfd_getfd"], Some(confined), Some("destroy")),
             (&[], Some(looping.clone()), Some("shutdown")),
-            (&["pidfd_getfd"], Some(looping), Some("close")),
+            (&["pidfd_getfd"], Some(looping), Some("shutdown")),
             (&[], Some(PatientReport { io_urings: ring(Some(3)), ..plain() }), Some("shutdown")),
             (&[], Some(PatientReport { io_urings: ring(Some(0)), ..plain() }), Some("close")),
             (&[], Some(PatientReport { architecture: Some("x32"), ..plain() }), Some("destroy")),

@@ -71,7 +71,7 @@ fallbacks! {
     KeepaliveRefused = "keepalive-refused", PidfdGetfd, "keepalive is refused";
     NumberByChallenge = "number-by-challenge", PidfdGetfd, "a connection is asked for its number by a segment";
     QueuedUnknown = "queued-unknown", QueuedDescriptors, "descriptors on their way in a Unix socket are not told of";
-    RseqUnknown = "rseq-unknown", RseqConfiguration, "no thread is taken to be in a restartable sequence";
+    SequenceInTls = "sequence-in-tls", RseqConfiguration, "a restartable sequence is looked for beside the thread pointer";
     FileByName = "file-by-name", InodeInFdinfo, "a file is known by its path, not by its inode";
     CountByListing = "count-by-listing", DescriptorCount, "descriptors are listed to be counted";
     DispatchUnknown = "dispatch-unknown", UserDispatch, "no thread is taken to have its system calls dispatched back to it";

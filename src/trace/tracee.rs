@@ -236,13 +236,13 @@ impl Stopped {
         answer("PTRACE_SETOPTIONS", self.tid, sys::set_options(self.tid, sys::OPTION_SYSGOOD | seccomp))
     }
 
-    /// The address and length in bytes of its `struct rseq` (rseq(2)); `None` where it registered none, or the
-    /// kernel can't tell (PTRACE_GET_RSEQ_CONFIGURATION came with Linux 5.13).
-    #[must_use]
-    pub fn rseq_area(&self) -> Option<(u64, u32)> {
-        let config = sys::rseq_configuration(self.tid);
-        let config = config.inspect_err(|_| host::fall_back(Fallback::RseqUnknown)).ok()?;
-        (config.rseq_abi_pointer != 0).then_some((config.rseq_abi_pointer, config.rseq_abi_size))
+    /// The address of its `struct rseq` (rseq(2)); `None` where it registered none.
+    ///
+    /// # Errors
+    /// EIO where the kernel can't tell (PTRACE_GET_RSEQ_CONFIGURATION).
+    pub fn rseq_area(&self) -> Result<Option<u64>, Errno> {
+        let config = sys::rseq_configuration(self.tid)?;
+        Ok((config.rseq_abi_pointer != 0).then_some(config.rseq_abi_pointer))
     }
 
     /// How its system calls are dispatched back to it (prctl(2), PR_SET_SYSCALL_USER_DISPATCH); `None` where they are

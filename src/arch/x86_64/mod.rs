@@ -111,6 +111,12 @@ impl Registers {
         RemoteAddr(self.0.rsp)
     }
 
+    /// Near where the thread has its own variables (`%fs`); `None` where the registers don't tell.
+    #[must_use]
+    pub fn thread_pointer(&self) -> Option<RemoteAddr> {
+        Some(RemoteAddr(self.0.fs_base))
+    }
+
     /// Moves the instruction pointer.
     pub fn set_ip(&mut self, ip: RemoteAddr) {
         self.0.rip = ip.0;
