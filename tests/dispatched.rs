@@ -43,7 +43,7 @@ fn run_on(mode: &str, status: i32) -> Option<Run> {
 
 #[test]
 fn a_process_without_a_way_through_is_refused() {
-    // Where the kernel does not tell (Linux 6.4), one that blocks SIGSYS is killed by it, as README.md says.
+    // Where the kernel does not tell (Linux 6.4), one that blocks SIGSYS loses its handler, as README.md says.
     for mode in if is_before(6, 4) { &["blocked"][..] } else { &["blocked", "masked"] } {
         let Some(run) = run_on(mode, 3) else { return };
         if is_before(6, 4) {
