@@ -222,7 +222,7 @@ fn each_method_does_what_the_table_says() {
     if lacks(&[Need::Root]) {
         return;
     }
-    hold(fdclose, &TABLE.iter().filter(is_possible).collect::<Vec<_>>());
+    hold(fdclose, &TABLE.iter().filter(|row| is_possible(row)).collect::<Vec<_>>());
 }
 
 /// The process itself makes the calls then, and the number for a RST is asked for by a segment.
@@ -231,17 +231,17 @@ fn and_on_a_kernel_without_copies_of_descriptors() {
     if lacks(&[Need::Root]) {
         return;
     }
-    let rows = TABLE.iter().filter(is_possible).filter(is_heard);
+    let rows = TABLE.iter().filter(|row| is_possible(row) && is_heard(row));
     hold(fdclose_before_5_6, &rows.collect::<Vec<_>>());
 }
 
 /// The answer may not leave for a peer that is dead.
-fn is_heard(row: &&Row) -> bool {
+fn is_heard(row: &Row) -> bool {
     row.state != State::DeadPeer || !row.method.starts_with("reset")
 }
 
 /// On the kernel that is to be assumed. What is refused there is tried in `old_kernels.rs`.
-fn is_possible(row: &&Row) -> bool {
+fn is_possible(row: &Row) -> bool {
     (!is_before(4, 5) || row.method != "destroy") && (!is_before(5, 6) || is_heard(row))
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs::File;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use common::Victim;
 use nix::pty::{Winsize, openpty};

@@ -99,6 +99,12 @@ impl Registers {
         RemoteAddr(self.general.sp)
     }
 
+    /// Near where the thread has its own variables: `tpidr_el0`, which is none of the general registers.
+    #[must_use]
+    pub fn thread_pointer(&self) -> Option<RemoteAddr> {
+        None
+    }
+
     /// Moves the instruction pointer.
     pub fn set_ip(&mut self, ip: RemoteAddr) {
         self.general.pc = ip.0;
