@@ -5,6 +5,7 @@ mod common;
 
 use common::before::assert_connection_ended;
 use common::evidence;
+use common::kernel::is_before;
 use common::{Before, Need, Victim, alone, fdclose, fdclose_as, lacks, outcome, skip, wait_until};
 use serde_json::{Value, json};
 
@@ -87,6 +88,11 @@ fn what_can_only_be_supposed_is_not_said_to_be_known() {
         let Some(mut victim) = victim(victim_of) else { continue };
         let inode: u64 = victim.value("inode");
         let target = closed(&mut victim);
+        if victim_of == "way" && is_before(5, 6) {
+            // The kernel does not tell what is on its way, which is told.
+            assert_eq!((kept_by(&victim, &target).len(), &target["all_seen"]), (0, &json!(false)));
+            continue;
+        }
         let tid: Option<u32> = victim.ready().contains_key("tid").then(|| victim.value("tid"));
         let keeper = json!({
             "how": how, "certain": false, "pid": victim.value::<u32>("kept_by"), "comm": "unseen",
@@ -117,6 +123,10 @@ fn people_are_told_in_a_line() {
             .replace("PID", &victim.value::<u32>("kept_by").to_string())
             .replace("KEEPER", &victim.value::<i32>("keeper").to_string())
             .replace("TID", &tid);
+        if victim_of == "way" && is_before(5, 6) {
+            assert!(shown.contains("not every process could be looked into"), "{shown}");
+            continue;
+        }
         // Lines are as long as they are without a terminal.
         assert!(shown.contains("connection remains") && shown.contains(&word), "{word}: {shown}");
         assert_eq!(shown.contains("may be kept by"), victim_of != "file", "{shown}");
@@ -128,7 +138,9 @@ fn who_may_look_into_everything_has_seen_all() {
     alone(|| {
         let Some(mut victim) = victim("way") else { return };
         let target = closed(&mut victim);
-        assert_eq!((kept_by(&victim, &target).len(), &target["all_seen"]), (1, &json!(true)), "{target:#}");
+        let (found, all_seen) = if is_before(5, 6) { (0, false) } else { (1, true) };
+        let seen = (kept_by(&victim, &target).len(), &target["all_seen"]);
+        assert_eq!(seen, (found, &json!(all_seen)), "{target:#}");
     });
 }
 
@@ -143,7 +155,8 @@ fn who_may_not_look_into_everything_says_so() {
     let run = fdclose_as(common::NOBODY, &[&args[..], &["--json"]].concat()).exits(0);
     let target = outcome(&run.json(), fd).clone();
     assert_eq!((&target["connection"], &target["all_seen"]), (&json!("remains"), &json!(false)));
-    assert_eq!(kept_by(&victim, &target).len(), 1, "its own are seen: {target:#}");
+    let own = usize::from(!is_before(5, 6));
+    assert_eq!(kept_by(&victim, &target).len(), own, "its own are seen: {target:#}");
 
     let victim = Victim::spawn_as(common::NOBODY, "unseen", &["way"]);
     let inode: u64 = victim.value("inode");

@@ -72,10 +72,11 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Whether there was time for all of it.
+    /// Whether there was time for all of it, and the kernel has told all.
     fn look_into(&mut self, process: &Process, deadline: Deadline) -> Result<bool, ProcError> {
         let dir = process.fd_dir_of_process()?;
         let (netns, mut open) = (process.netns().ok(), BTreeSet::new());
+        let mut all_told = true;
         for fd in dir.list()? {
             if deadline.remaining().is_none() {
                 return Ok(false);
@@ -87,6 +88,7 @@ impl Search<'_> {
                     let info = dir.fdinfo(fd)?;
                     if info.as_ref().is_some_and(|info| info.scm_fds.is_none()) {
                         host::fall_back(Fallback::QueuedUnknown);
+                        all_told = false;
                     }
                     if info.and_then(|info| info.scm_fds).is_some_and(|queued| queued > 0) {
                         self.add_possible(keeper(process, Keeping::InFlight, fd));
@@ -96,7 +98,7 @@ impl Search<'_> {
             }
         }
         self.look_at_calls(process, &open)?;
-        Ok(true)
+        Ok(all_told)
     }
 
     fn look_at_ring(&mut self, process: &Process, dir: &FdDir, fd: Fd) -> Result<(), ProcError> {
