@@ -92,14 +92,21 @@ pub(super) fn regset(tid: Tid) -> Result<(usize, Registers), Errno> {
 ///
 /// ptrace(2) does not show it, but /proc/PID/syscall does, of a thread that is in a call; and whether it is in one the
 /// kernel tells from the number, which a tracer may set. It is set back at once. If fdclose dies in between, the kernel
-/// takes the thread for one in that call, whose result (EINTR) is no restart code: nothing comes of it. Seen on 6.1.
+/// takes the thread for one in that call, whose result (EINTR) is no restart code: nothing comes of it.
+///
+/// Debian 12's 6.1 was seen to show x0 as it is now instead, the call's result, which helps nobody: the call is then left
+/// alone and returns its EINTR. No call could go on with that as a descriptor.
 fn first_argument(tid: Tid, number: u64) -> Result<Option<u64>, Errno> {
     let Ok(number) = i32::try_from(number) else { return Ok(None) };
     set(tid, NT_ARM_SYSTEM_CALL, &number.to_ne_bytes())?;
     let text = fs::read(format!("/proc/{tid}/syscall"));
     set(tid, NT_ARM_SYSTEM_CALL, &NO_CALL.to_ne_bytes())?;
     Ok(match text.map(|text| InSyscall::parse(&text)) {
-        Ok(Ok(InSyscall::Call { args: [first, ..], .. })) => Some(first),
+        Ok(Ok(InSyscall::Call { args: [first, ..], .. }))
+            if first.cast_signed() != -i64::from(libc::EINTR) =>
+        {
+            Some(first)
+        }
         _ => None,
     })
 }
