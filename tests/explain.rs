@@ -140,6 +140,9 @@ fn the_advice_is_for_the_descriptors_that_are_meant() {
         return skip(reason);
     }
     let (fd, keeper): (i32, i32) = (ring.value("fd"), ring.value("keeper"));
+    if !evidence::names_registered(ring.pid(), keeper, ring.value("inode")) {
+        return skip("the kernel does not name the sockets that are registered with an io_uring");
+    }
     let (pid, fd_arg) = (ring.pid_arg(), fd.to_string());
     let args = ["--pid", &pid, "--fd", &fd_arg, "--explain", "-n"];
     let document = fdclose(&[&args[..], &["--json"]].concat()).json();

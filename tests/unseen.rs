@@ -16,6 +16,12 @@ fn victim(how: &str) -> Option<Victim> {
         skip(reason);
         return None;
     }
+    if how == "file"
+        && !evidence::names_registered(victim.pid(), victim.value("keeper"), victim.value("inode"))
+    {
+        skip("the kernel does not name the sockets that are registered with an io_uring");
+        return None;
+    }
     Some(victim)
 }
 

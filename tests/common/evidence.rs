@@ -20,6 +20,13 @@ pub(crate) fn flags(pid: u32, fd: i32) -> String {
     flags.unwrap_or_else(|| panic!("no flags in {text:?}")).trim().to_owned()
 }
 
+/// Whether the kernel names the socket among the files registered with an io_uring. Older ones do not (seen
+/// on 6.1): there it prints names of their own only, and sockets have none.
+pub(crate) fn names_registered(pid: u32, ring: i32, socket: u64) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{ring}")).unwrap_or_default();
+    info.contains(&format!(": socket:[{socket}]"))
+}
+
 /// What a descriptor refers to, as `socket:[43000]`; `None` when there is no such descriptor.
 #[track_caller]
 pub(crate) fn link(pid: u32, fd: i32) -> Option<String> {
