@@ -86,7 +86,11 @@ fn watch(
             let living = procfs.open(*pid).and_then(|process| process.living_thread());
             !living.is_err_and(|error| error.is_gone())
         };
-        let all_gone = !selectors.pids.is_empty() && !selectors.pids.iter().any(lives);
+        // One that ended since it was looked at is not in what is reported: the next look will find it gone.
+        let was_unreadable = |pid: &Pid| survey.unreadable.iter().any(|(unreadable, _)| unreadable == pid);
+        let all_gone = !selectors.pids.is_empty()
+            && selectors.pids.iter().all(was_unreadable)
+            && !selectors.pids.iter().any(lives);
         if first || all_gone {
             // Once is enough: a terminal shows the list in this place from now on.
             let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
