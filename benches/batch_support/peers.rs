@@ -2,13 +2,13 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::timed::{Timed, timed};
 use super::victim::{Gaps, Layout, Victim};
@@ -45,6 +45,18 @@ pub(crate) struct Computing {
     pub(crate) gaps: Gaps,
     /// All pauses together, and the largest, as fdclose tells.
     pub(crate) told: Option<(Duration, Duration)>,
+}
+
+/// What is read of fdclose's document.
+#[derive(Deserialize)]
+struct Printed {
+    processes: Vec<Told>,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    paused_us_total: u64,
+    paused_us_max: u64,
 }
 
 /// Where the programs are.
@@ -128,11 +140,12 @@ impl Peers {
 
     /// All pauses together, and the largest, of the last run of fdclose.
     fn pauses_told(&self) -> Result<(Duration, Duration)> {
-        let printed: Value =
-            serde_json::from_slice(&fs::read(&self.printed)?).context("what fdclose printed")?;
-        let micros = |field: &str| printed["processes"][0][field].as_u64().map(Duration::from_micros);
-        let told = micros("paused_us_total").zip(micros("paused_us_max"));
-        told.context("fdclose did not tell of pauses")
+        // Piece by piece: the peak memory of a child is at least that of the benchmark when it was started
+        // (posix_spawn(3) shares it until the program is loaded).
+        let printed = BufReader::new(File::open(&self.printed).context("what fdclose printed")?);
+        let printed: Printed = serde_json::from_reader(printed).context("what fdclose printed")?;
+        let process = printed.processes.first().context("fdclose did not tell of pauses")?;
+        Ok((Duration::from_micros(process.paused_us_total), Duration::from_micros(process.paused_us_max)))
     }
 
     /// The descriptors are the same in every victim of a kind; this writes them down once.
