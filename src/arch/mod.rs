@@ -81,6 +81,14 @@ impl PartialEq for Abi {
 
 impl Eq for Abi {}
 
+impl Abi {
+    /// Whether the call `number` may show EINTR to a thread that was only stopped.
+    #[must_use]
+    pub fn may_show_eintr(&self, number: u64) -> bool {
+        self.eintr_on_interrupt.contains(&number)
+    }
+}
+
 /// The `Abi` of a stopped thread, from the length its register set came back with; `None` for a length that
 /// belongs to no tracee this build knows.
 #[must_use]
@@ -130,8 +138,8 @@ impl Registers {
     ///
     /// Returns whether the registers changed. Only meaningful in a PTRACE_EVENT_STOP or signal-delivery-stop.
     pub fn hide_interruption(&mut self, abi: &Abi) -> bool {
-        let hit = self.shows_eintr(abi)
-            && self.call_in_progress().is_some_and(|nr| abi.eintr_on_interrupt.contains(&nr));
+        let hit =
+            self.shows_eintr(abi) && self.call_in_progress().is_some_and(|number| abi.may_show_eintr(number));
         hit && self.restart_unless_handled()
     }
 }

@@ -175,7 +175,8 @@ impl<'a> Remote<'a> {
             self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
         }
         let mut call = self.saved;
-        let loaded = restarts::load(&mut thread, &mut call, self.abi, self.site(), nr, args);
+        call.load_call(self.abi, self.site(), nr, args);
+        let loaded = restarts::forget_call(&mut thread);
         match &self.lifeline {
             Some(lifeline) => lifeline.hold(&mut call),
             None => self.insured = false,
@@ -190,13 +191,7 @@ impl<'a> Remote<'a> {
         loop {
             thread = self.run_to_entry(thread, deadline)?;
             match thread.stop() {
-                Stop::Syscall => {
-                    if let Err(error) = restarts::begin(&mut thread, self.abi, self.site(), nr, args) {
-                        self.thread = Some(thread);
-                        return Err(error);
-                    }
-                    return Ok(Entry::Reached(thread));
-                }
+                Stop::Syscall => return Ok(Entry::Reached(thread)),
                 // A SIGCONT, an interrupt left over, or ours: nothing ran yet, the registers are still as set.
                 Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) if deadline.remaining().is_some() => {}
                 Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) => {
@@ -351,7 +346,7 @@ impl<'a> Remote<'a> {
     fn restore_registers(&mut self) -> Result<Stopped, TraceError> {
         let mut thread = self.take()?;
         if self.displaced {
-            self.show_again(&mut thread)?;
+            thread = self.show_again(thread)?;
         }
         while self.displaced && !thread.stop().is_signal_type() {
             thread.interrupt_next()?;

@@ -9,6 +9,7 @@ use super::deadline::Deadline;
 use super::round_up::RoundUp;
 use super::seen::{Roll, Seen};
 use super::stop::Stop;
+use super::tracee::taken_back::see_into_calls;
 use super::tracee::{Seized, Stopped};
 use crate::error::{AttachError, TraceError};
 use crate::ids::Tid;
@@ -289,9 +290,16 @@ impl StoppedGroup {
     /// # Errors
     /// The first [`TraceError`], after all have been tried.
     pub fn detach(self) -> Result<(), TraceError> {
-        let mut first = Ok(());
+        let (mut first, mut on_their_way) = (Ok(()), Vec::new());
         for thread in self.threads.into_iter().rev() {
-            first = first.and(thread.detach());
+            if thread.is_taken_back() {
+                on_their_way.push(thread);
+            } else {
+                first = first.and(thread.detach());
+            }
+        }
+        if !on_their_way.is_empty() {
+            first = first.and(see_into_calls(on_their_way));
         }
         first
     }

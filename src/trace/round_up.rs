@@ -44,7 +44,8 @@ impl RoundUp {
 
     /// Asks those that `which` names to stop.
     pub(super) fn interrupt(&mut self, which: impl Fn(Tid) -> bool) -> Result<(), TraceError> {
-        for thread in self.running.extract_if(.., |thread| which(thread.tid())) {
+        for mut thread in self.running.extract_if(.., |thread| which(thread.tid())) {
+            thread.look_before();
             let answer = thread.interrupt();
             self.asked.push(thread);
             answer?;

@@ -56,13 +56,18 @@ pub fn spend_this_thread(roll: Roll) {
 
 /// As [`on_tracer_thread`], without a new thread if this one is [spent](spend_this_thread) on it. `before` then runs first.
 ///
+/// On arm64 there is always a new one: some threads of a target are let go by its end, which must not wait for what comes
+/// after the surgery ([`super::tracee::taken_back`]).
+///
 /// # Errors
 /// As [`on_tracer_thread`].
 pub fn on_this_thread<T: Send>(
     surgery: impl FnOnce(&Roll) -> T + Send,
     before: impl FnOnce(),
 ) -> io::Result<thread::Result<T>> {
-    let Some(roll) = SPENT.take() else { return on_tracer_thread(surgery, before) };
+    let ends_late = cfg!(target_arch = "aarch64");
+    let spent = SPENT.take().filter(|_| !ends_late);
+    let Some(roll) = spent else { return on_tracer_thread(surgery, before) };
     before();
     // What a panic leaves behind is not looked at again.
     Ok(catch_unwind(AssertUnwindSafe(|| surgery(&roll))))

@@ -1,6 +1,8 @@
 //! One traced thread. What may be asked of it depends on whether it runs or is stopped, so these are two types:
 //! stopping and resuming consume the one and give the other.
 
+pub(super) mod taken_back;
+
 use std::marker::PhantomData;
 use std::mem;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::deadline::Deadline;
-use super::machine::{self, Volatile};
+use super::machine::{self, Before, Volatile};
 use super::stop::{Report, Signal, Stop};
 use super::sys;
 use crate::arch::{self, Abi, Registers};
@@ -33,6 +35,8 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Seized {
     tid: Tid,
+    before: Before,
+    taken_back: bool,
     pinned: OnTracerThread,
 }
 
@@ -41,6 +45,8 @@ pub struct Seized {
 pub struct Stopped {
     tid: Tid,
     stop: Stop,
+    before: Before,
+    taken_back: bool,
     pinned: OnTracerThread,
 }
 
@@ -74,7 +80,7 @@ impl Seized {
     /// that the thread is gone.
     pub fn seize(tid: Tid) -> Result<Self, Errno> {
         sys::seize(tid, sys::OPTION_SYSGOOD)?;
-        Ok(Self { tid, pinned: PhantomData })
+        Ok(Self { tid, before: Before::default(), taken_back: false, pinned: PhantomData })
     }
 
     /// The thread.
@@ -103,7 +109,7 @@ impl Seized {
             match sys::poll_status(self.tid) {
                 Ok(Some(status)) => match Report::from(status) {
                     Report::Stopped(stop) => {
-                        return Ok(Waited::Stopped(Stopped { tid: self.tid, stop, pinned: PhantomData }));
+                        return Ok(Waited::Stopped(self.stopped(stop)));
                     }
                     Report::Ended => return Ok(Waited::Gone),
                     Report::Unexpected(_) => {}
@@ -166,7 +172,11 @@ impl Stopped {
     /// # Errors
     /// [`TraceError::UnknownAbi`] if this build does not know such code; others, `Gone` included.
     pub fn abi_and_registers(&self) -> Result<(&'static Abi, Registers), TraceError> {
-        let (len, registers) = answer("PTRACE_GETREGSET", self.tid, machine::regset(self.tid))?;
+        let (len, mut registers) =
+            answer("PTRACE_GETREGSET", self.tid, machine::regset(self.tid, &self.before))?;
+        if self.taken_back {
+            registers.remember_taken_back();
+        }
         let abi = arch::abi_of_regset_len(len).ok_or(TraceError::UnknownAbi { tid: self.tid })?;
         Ok((abi, registers))
     }
@@ -184,6 +194,7 @@ impl Stopped {
     /// # Errors
     /// [`TraceError`], `Gone` included.
     pub fn set_registers(&mut self, registers: &Registers) -> Result<(), TraceError> {
+        self.taken_back = registers.is_taken_back();
         answer("PTRACE_SETREGS", self.tid, machine::set_registers(self.tid, registers))
     }
 
@@ -319,6 +330,7 @@ impl Stopped {
         let signal = self.stop.signal_to_hand_on();
         match self.stop {
             Stop::Group(_) => self.go(sys::Resume::Listen, signal),
+            _ if self.taken_back => self.run_to_own_call(),
             _ => self.go(sys::Resume::Cont, signal),
         }
     }
@@ -349,10 +361,10 @@ impl Stopped {
     }
 
     fn go(self, how: sys::Resume, signal: i32) -> Result<Seized, TraceError> {
-        let tid = self.tid;
+        let (tid, taken_back) = (self.tid, self.taken_back);
         mem::forget(self);
         answer("PTRACE_CONT", tid, sys::resume(tid, how, signal))?;
-        Ok(Seized { tid, pinned: PhantomData })
+        Ok(Seized { tid, before: Before::default(), taken_back, pinned: PhantomData })
     }
 
     /// Ends the tracing; the thread runs on, or stays stopped if its process is in a group-stop. A thread that is

@@ -151,6 +151,19 @@ impl Registers {
         true
     }
 
+    /// Whether it starts anew by [`Self::hide_interruption`] and not by the kernel's doing.
+    #[must_use]
+    pub fn is_taken_back(&self) -> bool {
+        self.place == Place::At { was_eintr: true }
+    }
+
+    /// That it does, where the code alone can't tell.
+    pub fn remember_taken_back(&mut self) {
+        if let Place::At { was_eintr } = &mut self.place {
+            *was_eintr = true;
+        }
+    }
+
     /// Gives the call that would start anew this result instead.
     pub(super) fn end_restart(&mut self, value: i64) {
         self.general.regs[0] = value.cast_unsigned();
@@ -164,9 +177,8 @@ impl Registers {
         *self
     }
 
-    /// Sets this thread up to go to a syscall-entry-stop at `site` with its own x0, and with a call that does nothing, for
-    /// [`Self::load_call`]'s to be made there instead: so the kernel keeps this x0 as that of the call (`orig_x0`), for
-    /// [`Self::as_interrupted`].
+    /// Sets this thread up to make a call at `site` that does nothing, with its own x0: so the kernel keeps this x0 as that of
+    /// the call (`orig_x0`), for [`Self::as_interrupted`].
     pub fn approach(&mut self, site: RemoteAddr) {
         self.general.regs[X8] = GETPID;
         self.set_ip(site);
@@ -183,6 +195,7 @@ impl Registers {
             if was_eintr { -waits::ERESTARTNOHAND } else { -waits::restart_code(&self.general.regs, slept) };
         regs.general.regs[0] = code.cast_unsigned();
         regs.general.pc = self.general.pc.wrapping_add(ABI.instruction.len() as u64);
+        regs.place = Place::Behind { first: None };
         Some(regs)
     }
 

@@ -156,6 +156,17 @@ impl Registers {
         true
     }
 
+    /// Whether its call is one to start anew without the kernel's doing: none is.
+    #[must_use]
+    #[allow(clippy::unused_self, reason = "elsewhere it is asked")]
+    pub const fn is_taken_back(&self) -> bool {
+        false
+    }
+
+    /// That it is.
+    #[allow(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "elsewhere it is noted")]
+    pub const fn remember_taken_back(&mut self) {}
+
     /// Gives the call that would start anew this result instead.
     pub(super) fn end_restart(&mut self, value: i64) {
         self.set_result(value);

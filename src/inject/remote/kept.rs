@@ -2,42 +2,21 @@
 //! than those.
 
 use super::{Remote, Slept};
-use crate::arch::{Abi, Registers};
+use crate::arch::Registers;
 use crate::error::TraceError;
-use crate::ids::RemoteAddr;
 use crate::trace::Stopped;
 
-/// The registers of a call, on its way to the syscall-entry-stop.
+/// A call that was made before is over.
 #[allow(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
-pub(super) fn load(
-    _thread: &mut Stopped,
-    registers: &mut Registers,
-    abi: &Abi,
-    site: RemoteAddr,
-    nr: u64,
-    args: [u64; 6],
-) -> Result<(), TraceError> {
-    registers.load_call(abi, site, nr, args);
-    Ok(())
-}
-
-/// The call itself is under way in its syscall-entry-stop.
-#[allow(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
-pub(super) fn begin(
-    _thread: &mut Stopped,
-    _abi: &Abi,
-    _site: RemoteAddr,
-    _nr: u64,
-    _args: [u64; 6],
-) -> Result<(), TraceError> {
+pub(super) fn forget_call(_thread: &mut Stopped) -> Result<(), TraceError> {
     Ok(())
 }
 
 impl Remote<'_> {
     /// The kernel will look at the registers that are put back.
     #[allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "elsewhere it may fail")]
-    pub(super) fn show_again(&self, _thread: &mut Stopped) -> Result<(), TraceError> {
-        Ok(())
+    pub(super) fn show_again(&mut self, thread: Stopped) -> Result<Stopped, TraceError> {
+        Ok(thread)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the tracer asks of an arm64 kernel alone: the registers.
 #![allow(unsafe_code)]
 
+mod before;
+
 use std::fs;
 use std::mem::MaybeUninit;
 
@@ -11,6 +13,8 @@ use crate::arch::frame::FPSIMD_STATE;
 use crate::arch::{NATIVE_REGSET_LEN, Place, Registers};
 use crate::ids::{RemoteAddr, Tid};
 use crate::proc::InSyscall;
+
+pub(super) use before::Before;
 
 const NT_PRSTATUS: usize = 1;
 const NT_PRFPREG: usize = 2;
@@ -68,7 +72,8 @@ pub(super) fn set_registers(tid: Tid, regs: &Registers) -> Result<(), Errno> {
 }
 
 /// The length in bytes of the tracee's own general register set, whatever it runs, its registers, and where it stands.
-pub(super) fn regset(tid: Tid) -> Result<(usize, Registers), Errno> {
+/// `before` is what it was about before this stop.
+pub(super) fn regset(tid: Tid, before: &Before) -> Result<(usize, Registers), Errno> {
     let (len, general) = general(tid)?;
     let mut registers = Registers { general, place: Place::Elsewhere };
     let mut code = [0; 8];
@@ -78,12 +83,13 @@ pub(super) fn regset(tid: Tid) -> Result<(usize, Registers), Errno> {
     {
         registers.place = Place::of(code);
     }
-    if let Place::Behind { first } = &mut registers.place
+    if let Place::Behind { .. } = registers.place
         && general.regs[0].cast_signed() == -i64::from(libc::EINTR)
         // One that was only interrupted here, having come out of its call before, has an EINTR of its own.
         && came_from_call(tid) != Some(false)
     {
-        *first = first_argument(tid, general.regs[8])?;
+        let first = first_argument(tid, general.regs[8])?.or_else(|| before.first_argument(tid, &registers));
+        registers.place = Place::Behind { first };
     }
     Ok((len, registers))
 }
@@ -94,8 +100,9 @@ pub(super) fn regset(tid: Tid) -> Result<(usize, Registers), Errno> {
 /// kernel tells from the number, which a tracer may set. It is set back at once. If fdclose dies in between, the kernel
 /// takes the thread for one in that call, whose result (EINTR) is no restart code: nothing comes of it.
 ///
-/// Debian 12's 6.1 was seen to show x0 as it is now instead, the call's result, which helps nobody: the call is then left
-/// alone and returns its EINTR. No call could go on with that as a descriptor.
+/// Kernels of 2026 (seen in Debian's 6.1.0-56) copy x0 to it whenever a tracer sets registers of a thread that is in a call,
+/// the number just set included, other than in a syscall-exit-stop. It then reads EINTR, which is no argument of any call;
+/// [`Before`] has to tell.
 fn first_argument(tid: Tid, number: u64) -> Result<Option<u64>, Errno> {
     let Ok(number) = i32::try_from(number) else { return Ok(None) };
     set(tid, NT_ARM_SYSTEM_CALL, &number.to_ne_bytes())?;

@@ -35,8 +35,18 @@ fn poke_user(tid: Tid, at: usize, value: u64) -> Result<(), Errno> {
     ptrace(libc::PTRACE_POKEUSER, tid, at, usize::try_from(value).map_err(|_| Errno::EINVAL)?)
 }
 
+/// What has to be known of a thread before it is stopped: nothing, `orig_rax` and the registers tell all.
+#[derive(Debug, Default)]
+pub(super) struct Before(());
+
+impl Before {
+    pub(super) const fn look(_: Tid) -> Self {
+        Self(())
+    }
+}
+
 /// The length in bytes of the tracee's own general register set, whatever it runs, and its registers.
-pub(super) fn regset(tid: Tid) -> Result<(usize, Registers), Errno> {
+pub(super) fn regset(tid: Tid, _: &Before) -> Result<(usize, Registers), Errno> {
     let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
     let mut iov = libc::iovec { iov_base: regs.as_mut_ptr().cast(), iov_len: NATIVE_REGSET_LEN };
     let iov_at = (&raw mut iov).expose_provenance();
