@@ -100,7 +100,11 @@ fn each_kind_of_process_is_told_apart_and_left_alone() {
     let plain = Victim::spawn("dup_holder", &[]);
     let document = look(plain.pid());
     let target = &document["target"];
-    assert_eq!((&target["architecture"], &target["refusal"]), (&"x86_64".into(), &Value::Null), "{target:#}");
+    assert_eq!(
+        (&target["architecture"], &target["refusal"]),
+        (&std::env::consts::ARCH.into(), &Value::Null),
+        "{target:#}"
+    );
     assert_eq!((&target["seccomp"], &target["runtime"]), (&"disabled".into(), &Value::Null), "{target:#}");
     assert_eq!(target["other_namespaces"], serde_json::json!([]));
     assert_eq!(document["advice"]["method"], "close", "{document:#}");

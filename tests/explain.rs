@@ -4,6 +4,7 @@ mod common;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
+use common::calls::{EPOLL_WAIT, POLL};
 use common::{Before, Need, Victim, evidence, fdclose, lacks, skip, sys, wait_until};
 use serde_json::{Value, json};
 
@@ -61,18 +62,17 @@ fn a_thread_that_waits_is_named_and_the_close_is_done() {
 }
 
 /// The kernel says which call a thread is in, and its memory what for.
-#[cfg(target_arch = "x86_64")]
 #[test]
 fn who_waits_for_one_among_others_is_named() {
     if lacks(&[Need::TraceOthers]) {
         return;
     }
     for (wait, call) in [
-        ("poll@tcp4", "poll"),
-        ("poll_out@pipe", "poll"),
+        ("poll@tcp4", POLL),
+        ("poll_out@pipe", POLL),
         ("select@tcp4", "pselect6"),
         ("select_out@pipe", "pselect6"),
-        ("epoll_wait@tcp4", "epoll_wait"),
+        ("epoll_wait@tcp4", EPOLL_WAIT),
     ] {
         let victim = Victim::spawn("blocked", &[wait, "--aside", "--leaks", "1"]);
         let (fd, tid, nr): (i32, u32, i64) = (victim.value("fd"), victim.value("tid"), victim.value("nr"));
@@ -98,7 +98,7 @@ fn who_waits_for_one_among_others_is_named() {
         let shown = fdclose(&args).exits(0).stdout;
         assert!(shown.contains(&format!("thread {tid} waits in {call} on it")), "{wait}: {shown}");
         before.assert_untouched();
-        // Once it was stopped, the kernel goes on with poll as restart_syscall(2), and its arguments are still there.
+        // Once it was stopped, the kernel goes on with poll, not ppoll, as restart_syscall(2); its arguments are still there.
         if call == "poll" {
             sys::kill(victim.pid(), libc::SIGSTOP);
             wait_until("the stop", || evidence::state(victim.pid()) == 'T');

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
+use common::calls::POLL;
 use common::cc::compile;
 use common::kernel::is_before;
 use common::{
@@ -153,8 +154,8 @@ const WAITERS: &[Row] = &[
     ("readv@tcp6+fork", (0, 0), "readv", "replaced"),
     ("recv_rcvtimeo@tcp4+dup", (0, 0), "recvfrom", "replaced"),
     ("accept@tcp4+dup", (-1, libc::EINVAL), "accept4", "replaced"),
-    ("poll@tcp4+dup", ((libc::POLLIN | libc::POLLHUP) as i64, 0), "poll", "replaced"),
-    ("poll_out@tcp4+dup", ((libc::POLLOUT | libc::POLLHUP) as i64, 0), "poll", "replaced"),
+    ("poll@tcp4+dup", ((libc::POLLIN | libc::POLLHUP) as i64, 0), POLL, "replaced"),
+    ("poll_out@tcp4+dup", ((libc::POLLOUT | libc::POLLHUP) as i64, 0), POLL, "replaced"),
     ("select@tcp6+dup", (1, 0), "pselect6", "replaced"),
     // But SIGPIPE must not kill, and no connection begin.
     ("send@tcp4+sigpipe", (-1, libc::ECONNRESET), "sendto", "reset"),

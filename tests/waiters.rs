@@ -5,6 +5,7 @@ mod common;
 
 use std::time::Duration;
 
+use common::calls::{EPOLL_WAIT, POLL};
 use common::kernel::is_before;
 use common::{
     Before, NOBODY, Need, Run, Victim, alone, evidence, fdclose, fdclose_as, fdclose_before_5_6, lacks,
@@ -91,7 +92,7 @@ const ENDED: &[Row] = &[
     ("write@pipe", BAD, "write", "ebadf"),
     ("select@pipe", BAD, "pselect6", "ebadf"),
     ("select_out@pipe", BAD, "pselect6", "ebadf"),
-    ("poll@pipe", (libc::POLLNVAL as i64, 0), "poll", "pollnval"),
+    ("poll@pipe", (libc::POLLNVAL as i64, 0), POLL, "pollnval"),
     ("read@tty", BAD, "read", "ebadf"),
     ("read@eventfd", BAD, "read", "ebadf"),
     ("connect@unix", BAD, "connect", "ebadf"),
@@ -100,7 +101,7 @@ const ENDED: &[Row] = &[
     // SIGPIPE would kill the process.
     ("send@tcp4+sigpipe", BAD, "sendto", "ebadf"),
     ("send@unix+sigpipe", BAD, "sendto", "ebadf"),
-    ("poll_out@tcp4+sigpipe", (libc::POLLNVAL as i64, 0), "poll", "pollnval"),
+    ("poll_out@tcp4+sigpipe", (libc::POLLNVAL as i64, 0), POLL, "pollnval"),
 ];
 
 const WOKEN: &[Row] = &[
@@ -115,7 +116,7 @@ const WOKEN: &[Row] = &[
     ("recvmmsg@tcp4", (1, 0), "recvmmsg", "woken"),
     ("recv@udp4", (0, 0), "recvfrom", "woken"),
     ("recv@udp6", (0, 0), "recvfrom", "woken"),
-    ("poll@udp4", (libc::POLLIN as i64, 0), "poll", "woken"),
+    ("poll@udp4", (libc::POLLIN as i64, 0), POLL, "woken"),
     ("recv@unix", (0, 0), "recvfrom", "woken"),
     ("recv@datagrams", (0, 0), "recvfrom", "woken"),
     ("send@tcp4", (-1, libc::EPIPE), "sendto", "woken"),
@@ -127,14 +128,14 @@ const WOKEN: &[Row] = &[
     ("accept@unix", (-1, libc::EINVAL), "accept4", "woken"),
     ("connect@tcp4", (-1, libc::ECONNRESET), "connect", "woken"),
     ("connect@tcp6", (-1, libc::ECONNRESET), "connect", "woken"),
-    ("poll@tcp4", (libc::POLLIN as i64, 0), "poll", "woken"),
-    ("poll@unix", (libc::POLLIN as i64, 0), "poll", "woken"),
-    ("poll_out@tcp4", ((libc::POLLOUT | libc::POLLHUP) as i64, 0), "poll", "woken"),
-    ("poll_out@unix", (libc::POLLHUP as i64, 0), "poll", "woken"),
+    ("poll@tcp4", (libc::POLLIN as i64, 0), POLL, "woken"),
+    ("poll@unix", (libc::POLLIN as i64, 0), POLL, "woken"),
+    ("poll_out@tcp4", ((libc::POLLOUT | libc::POLLHUP) as i64, 0), POLL, "woken"),
+    ("poll_out@unix", (libc::POLLHUP as i64, 0), POLL, "woken"),
     ("select@tcp6", (1, 0), "pselect6", "woken"),
     ("select_out@tcp4", (1, 0), "pselect6", "woken"),
-    ("epoll_wait@tcp4", (1, 0), "epoll_wait", "woken"),
-    ("epoll_wait@unix", (1, 0), "epoll_wait", "woken"),
+    ("epoll_wait@tcp4", (1, 0), EPOLL_WAIT, "woken"),
+    ("epoll_wait@unix", (1, 0), EPOLL_WAIT, "woken"),
 ];
 
 /// What becomes of a row where there are no copies of descriptors to shut down (Linux 5.6): the call fails instead.
@@ -145,8 +146,8 @@ fn as_assumed(row: &Row) -> Option<Row> {
         return Some(*row);
     }
     match name {
-        "epoll_wait" => None,
-        "poll" => Some((call, (i64::from(libc::POLLNVAL), 0), name, "pollnval")),
+        EPOLL_WAIT => None,
+        POLL => Some((call, (i64::from(libc::POLLNVAL), 0), name, "pollnval")),
         _ => Some((call, BAD, name, "ebadf")),
     }
 }

@@ -3,6 +3,9 @@
 use super::host::UNCONFINED;
 use crate::report::{Advice, Check, PatientReport};
 
+/// What fdclose can work on, by the names of [`super::runtime::architecture`].
+const WORKABLE: &[&str] = if cfg!(target_arch = "x86_64") { &["x86_64", "i386"] } else { &["aarch64"] };
+
 /// How descriptors that are selected are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Use {
@@ -49,7 +52,7 @@ pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>, of: Optio
             otherwise(why.to_owned())
         };
     }
-    if matches!(target.architecture, Some("x32" | "aarch64" | "arm")) {
+    if target.architecture.is_some_and(|made_for| !WORKABLE.contains(&made_for)) {
         return otherwise("its program is made for another machine than fdclose can work on".to_owned());
     }
     // A shutdown goes through a copy, or is a call of the process itself: that can be made, as a close can.
@@ -99,7 +102,7 @@ mod tests {
             pid: Pid::new(5).unwrap(),
             comm: "x".into(),
             uid: 0,
-            architecture: Some("x86_64"),
+            architecture: Some(WORKABLE[0]),
             threads: 1,
             seccomp: Some("disabled"),
             tracer: None,

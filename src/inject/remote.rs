@@ -174,15 +174,14 @@ impl<'a> Remote<'a> {
         if mem::replace(&mut self.laying, Laying::Done) == Laying::BeforeNextCall {
             self.lifeline = Lifeline::lay(&thread, &self.saved, self.landmarks);
         }
-        let mut call = self.saved;
-        call.load_call(self.abi, self.site(), nr, args);
-        let loaded = restarts::forget_call(&mut thread);
+        thread = self.leave_last_call(thread)?;
+        let mut call = self.load(nr, args);
         match &self.lifeline {
             Some(lifeline) => lifeline.hold(&mut call),
             None => self.insured = false,
         }
         self.displaced = true;
-        if let Err(error) = loaded.and_then(|()| thread.set_registers(&call)) {
+        if let Err(error) = thread.set_registers(&call) {
             self.thread = Some(thread);
             return Err(error);
         }
@@ -191,7 +190,13 @@ impl<'a> Remote<'a> {
         loop {
             thread = self.run_to_entry(thread, deadline)?;
             match thread.stop() {
-                Stop::Syscall => return Ok(Entry::Reached(thread)),
+                Stop::Syscall => {
+                    if let Err(error) = restarts::begin(&mut thread, self.abi, self.site(), nr, args) {
+                        self.thread = Some(thread);
+                        return Err(error);
+                    }
+                    return Ok(Entry::Reached(thread));
+                }
                 // A SIGCONT, an interrupt left over, or ours: nothing ran yet, the registers are still as set.
                 Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) if deadline.remaining().is_some() => {}
                 Stop::Interrupt | Stop::Group(_) | Stop::OtherEvent(_) => {
@@ -227,6 +232,7 @@ impl<'a> Remote<'a> {
     /// Puts the thread back as it was, lets its signal be delivered, and stops it again before it runs on.
     fn deliver(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
         self.give_back(&mut thread)?;
+        self.end_if_handled(&mut thread)?;
         // Its handler's frame goes right below its stack pointer.
         self.take_up_lifeline()?;
         loop {
@@ -344,9 +350,16 @@ impl<'a> Remote<'a> {
     }
 
     fn restore_registers(&mut self) -> Result<Stopped, TraceError> {
-        let mut thread = self.take()?;
+        let thread = self.take()?;
+        let thread = self.settle(thread)?;
+        self.take_up_lifeline()?;
+        Ok(thread)
+    }
+
+    /// Takes the thread to a signal-type stop with its own registers.
+    fn settle(&mut self, mut thread: Stopped) -> Result<Stopped, TraceError> {
         if self.displaced {
-            thread = self.show_again(thread)?;
+            self.show_again(&mut thread)?;
         }
         while self.displaced && !thread.stop().is_signal_type() {
             thread.interrupt_next()?;
@@ -355,7 +368,6 @@ impl<'a> Remote<'a> {
         if self.displaced {
             self.give_back(&mut thread)?;
         }
-        self.take_up_lifeline()?;
         Ok(thread)
     }
 

@@ -1,6 +1,8 @@
 //! One traced thread. What may be asked of it depends on whether it runs or is stopped, so these are two types:
 //! stopping and resuming consume the one and give the other.
 
+#[cfg(target_arch = "aarch64")]
+mod arm64;
 pub(super) mod taken_back;
 
 use std::marker::PhantomData;
@@ -272,23 +274,6 @@ impl Stopped {
     /// [`TraceError`], `Gone` included; EIO below Linux 3.11.
     pub fn blocked_signals(&self) -> Result<u64, TraceError> {
         answer("PTRACE_GETSIGMASK", self.tid, sys::blocked_signals(self.tid))
-    }
-
-    /// In a syscall-entry-stop: has the kernel make this call instead of the one asked for. In any other stop, `None` makes
-    /// it forget that the thread was in one.
-    ///
-    /// # Errors
-    /// [`TraceError`], `Gone` included.
-    #[cfg(target_arch = "aarch64")]
-    pub fn set_call(&mut self, number: Option<u64>) -> Result<(), TraceError> {
-        answer("PTRACE_SETREGSET", self.tid, machine::set_call(self.tid, number))
-    }
-
-    /// Whether it came to this stop out of a call, and not from code of its own; `None` if that can't be told.
-    #[must_use]
-    #[cfg(target_arch = "aarch64")]
-    pub fn came_from_call(&self) -> Option<bool> {
-        machine::came_from_call(self.tid)
     }
 
     /// What a call would cost it besides its general registers, if anything; see [`Volatile`].

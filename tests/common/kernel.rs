@@ -3,7 +3,7 @@
 //!
 //! It is fdclose that does without what came later; the victims and the tests themselves have the kernel that there is.
 
-use std::env;
+use std::{env, fs};
 
 /// What every fdclose is started with.
 pub(crate) fn assumed() -> Vec<String> {
@@ -17,6 +17,15 @@ pub(crate) fn is_before(major: u32, minor: u32) -> bool {
         let number = |text: &str| text.parse::<u32>().expect("a version is X.Y");
         (number(of), number(minor_of)) < (major, minor)
     })
+}
+
+/// Whether the kernel there is came before this one.
+pub(crate) fn runs_before(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has a release");
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse::<u32>().expect("a number"));
+    let mut next = || numbers.next().expect("a release is X.Y...");
+    (next(), next()) < (major, minor)
 }
 
 fn assumed_kernel() -> Option<String> {

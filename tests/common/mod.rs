@@ -5,6 +5,7 @@
 mod alone;
 pub(crate) mod before;
 mod binaries;
+pub(crate) mod calls;
 pub(crate) mod cc;
 pub(crate) mod cgroup;
 pub(crate) mod confined;

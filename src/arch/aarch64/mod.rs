@@ -177,8 +177,9 @@ impl Registers {
         *self
     }
 
-    /// Sets this thread up to make a call at `site` that does nothing, with its own x0: so the kernel keeps this x0 as that of
-    /// the call (`orig_x0`), for [`Self::as_interrupted`].
+    /// Sets this thread up to go to a syscall-entry-stop at `site` with its own x0, and with a call that does nothing, for
+    /// [`Self::load_call`]'s to be made there instead: so the kernel keeps this x0 as that of the call (`orig_x0`), for
+    /// [`Self::as_interrupted`].
     pub fn approach(&mut self, site: RemoteAddr) {
         self.general.regs[X8] = GETPID;
         self.set_ip(site);
@@ -197,6 +198,13 @@ impl Registers {
         regs.general.pc = self.general.pc.wrapping_add(ABI.instruction.len() as u64);
         regs.place = Place::Behind { first: None };
         Some(regs)
+    }
+
+    /// Whether the call that is to start anew ends with EINTR if a handler runs, whatever its SA_RESTART.
+    #[must_use]
+    pub fn ends_by_handler(&self, slept: bool) -> bool {
+        let code = self.as_interrupted(slept).map(|before| -before.general.regs[0].cast_signed());
+        matches!(code, Some(waits::ERESTARTNOHAND | waits::ERESTART_RESTARTBLOCK))
     }
 
     /// Whether the call that is to start anew keeps its deadline in the kernel, if the thread was in it.

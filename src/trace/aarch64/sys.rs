@@ -118,6 +118,25 @@ fn first_argument(tid: Tid, number: u64) -> Result<Option<u64>, Errno> {
     })
 }
 
+/// In a syscall-exit-stop: sets the general registers, and their x0 as the first argument of the call (`orig_x0`).
+///
+/// Kernels of 2026 copy x0 there with every setting of registers, but in a syscall-exit-stop, which they know by the stop's
+/// own `si_code`; it may be written to, and nothing else looks at it. By that copying the argument was lost when the call got
+/// those of the injected one. Others have kept it, and copy nothing.
+pub(super) fn set_first_argument(tid: Tid, regs: &Registers) -> Result<(), Errno> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    ptrace(libc::PTRACE_GETSIGINFO, tid, 0, info.as_mut_ptr().expose_provenance())?;
+    // SAFETY: zeroed memory is a valid siginfo_t, and PTRACE_GETSIGINFO has filled it.
+    let info = unsafe { info.assume_init() };
+    let mut unlike = info;
+    unlike.si_code = 0;
+    let set_info = |info: &libc::siginfo_t| {
+        ptrace(libc::PTRACE_SETSIGINFO, tid, 0, std::ptr::from_ref(info).expose_provenance())
+    };
+    set_info(&unlike)?;
+    set_registers(tid, regs).and(set_info(&info))
+}
+
 /// In a syscall-entry-stop: has the kernel make this call instead. In any other stop -1 says that the thread is in none.
 pub(super) fn set_call(tid: Tid, number: Option<u64>) -> Result<(), Errno> {
     let number = number.map_or(Ok(NO_CALL), i32::try_from).map_err(|_| Errno::ENOSYS)?;

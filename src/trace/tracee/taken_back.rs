@@ -48,8 +48,11 @@ impl Stopped {
         if self.end_if_handled()? { self.run() } else { self.run_to_syscall() }
     }
 
-    /// Gives the call its EINTR if a handler runs now; whether one does.
-    fn end_if_handled(&mut self) -> Result<bool, TraceError> {
+    /// In a signal-delivery-stop, with a call that is to start anew: gives it EINTR if a handler runs now; whether one does.
+    ///
+    /// # Errors
+    /// [`TraceError`], `Gone` included.
+    pub fn end_if_handled(&mut self) -> Result<bool, TraceError> {
         let Some(signal) = self.signal() else { return Ok(false) };
         if !handles(self.tid, signal.as_raw()) {
             return Ok(false);
