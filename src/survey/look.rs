@@ -10,6 +10,8 @@ use crate::select::{self, Verdict};
 use crate::selectors::Selectors;
 use crate::watchdog;
 
+const CLOSE_ON_EXEC: u32 = libc::O_CLOEXEC.cast_unsigned();
+
 /// The matches of one process, before the socket tables are asked.
 pub(super) struct Found {
     pub(super) subject: Subject,
@@ -79,6 +81,9 @@ fn look_into_table(
     let wanted = |fd| others.leave_out_unless(select::by_number(selectors, fd), fd);
     let mut matches =
         bulk::look(dir, wanted, |fd| identify(dir, selectors, detail, fd, &instances), on_many)?;
+    if selectors.pids.is_empty() && process.pid().as_raw().cast_unsigned() == std::process::id() {
+        matches.retain(|(fd, ..)| is_inherited(dir, *fd));
+    }
     if matches.is_empty() {
         return Ok(None);
     }
@@ -95,6 +100,12 @@ fn look_into_table(
     instances.sort();
     let subject = Subject { process, comm, uid, netns, table: dir.tid(), is_private: false };
     Ok(Some(Found { subject, matches, instances, private: Vec::new() }))
+}
+
+/// Whether fdclose was started with this descriptor. What it has made itself is closed by execve(2): copies of sockets among
+/// them, by which those that have been found are asked while other processes are still being looked into.
+fn is_inherited(dir: &FdDir, fd: Fd) -> bool {
+    dir.fdinfo(fd).is_ok_and(|info| info.is_some_and(|info| info.flags & CLOSE_ON_EXEC == 0))
 }
 
 /// What one descriptor is, if it is selected or may be.
@@ -121,4 +132,24 @@ fn identify(
         Detail::All => Some(FdIdentity::by_name(target)),
     };
     Ok(identity.map(|identity| (fd, identity, verdict)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Pid;
+    use crate::proc::Procfs;
+    use std::fs::File;
+    use std::os::fd::AsRawFd as _;
+
+    #[test]
+    fn what_is_closed_by_execve_was_not_inherited() {
+        let own = Pid::new(std::process::id().cast_signed()).unwrap();
+        let dir = Procfs::host().open(own).unwrap().fd_dir_of_process().unwrap();
+        let made = File::open("/dev/null").unwrap();
+        let kept = nix::unistd::dup(&made).unwrap();
+        let number = |raw| Fd::new(raw).unwrap();
+        assert!(!is_inherited(&dir, number(made.as_raw_fd())));
+        assert!(is_inherited(&dir, number(kept.as_raw_fd())));
+    }
 }

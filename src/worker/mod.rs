@@ -15,6 +15,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -44,12 +46,25 @@ pub enum Lost {
 /// The exit status of a worker that hangs.
 const HUNG: i32 = 3;
 
+/// A thread that has been joined is listed for a moment yet: what pthread_join(3) waits for comes before its end (`exit_mm`
+/// before `exit_notify`, kernel/exit.c). Seen on an emulated processor.
+const LISTED_YET: Duration = Duration::from_millis(50);
+
 /// Whether a worker can be made. With more than one thread, but for the [`watchdog`]'s, it can't: the child would
 /// have copies of the locks that the others hold, and nobody to release them.
 #[must_use]
 pub fn is_possible() -> bool {
     let expected = 1 + usize::from(watchdog::limit().is_some());
-    fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == expected)
+    let until = Instant::now() + LISTED_YET;
+    loop {
+        if fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == expected) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        thread::yield_now();
+    }
 }
 
 /// Does `work` in a process of its own and returns what it returned there. What `prepare` does is done there first,
