@@ -263,8 +263,10 @@ fn killed_in_the_middle() {
         wait_until("the end of all tracing", || {
             evidence::status(victim.pid(), victim.pid()).is_some_and(|status| status.tracer == 0)
         });
-        // Whatever it died in, the thread finishes the one call that it was about to make or was making.
-        let expected = usize::from(place != "stopped");
+        // Whatever it died in, the thread finishes the one call that it was about to make or was making. On aarch64 it is about
+        // to make another, that leaves nothing, until it is in it.
+        let made = place != "stopped" && (place != "loaded" || cfg!(target_arch = "x86_64"));
+        let expected = usize::from(made);
         let mut more = evidence::descriptors(victim.pid());
         wait_until("what the call leaves", || {
             more = evidence::descriptors(victim.pid());

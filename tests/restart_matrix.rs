@@ -18,15 +18,18 @@ use common::evidence;
 use common::kernel::runs_before;
 use common::{Before, Need, Victim, fdclose, lacks, wait_until};
 
-/// So many victims at a time: they sleep most of it.
-const VICTIMS: usize = 16;
+/// So many victims at a time, unless `FDCLOSE_TEST_VICTIMS` says otherwise: they sleep most of it.
+static VICTIMS: LazyLock<usize> = LazyLock::new(|| given("FDCLOSE_TEST_VICTIMS", 16));
 
 /// So many runs of fdclose at a time.
 const RUNS: usize = 2;
 
 /// How often each victim is operated on: `FDCLOSE_TEST_CLOSES`, or ten times.
-static CLOSES: LazyLock<usize> =
-    LazyLock::new(|| env::var("FDCLOSE_TEST_CLOSES").map_or(10, |text| text.parse().expect("a number")));
+static CLOSES: LazyLock<usize> = LazyLock::new(|| given("FDCLOSE_TEST_CLOSES", 10));
+
+fn given(variable: &str, else_this: usize) -> usize {
+    env::var(variable).map_or(else_this, |text| text.parse().expect("a number"))
+}
 
 /// The time of a wait that ends by itself. Some of it is over when the first close comes, so that a call which began anew
 /// would come back much too late, and the closes are done well before the end.
@@ -314,7 +317,7 @@ fn no_call_notices() {
     let (wanted, queue) = (queue.len(), Mutex::new(queue));
     let (runs, results) = (Gate::new(RUNS), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..VICTIMS {
+        for _ in 0..*VICTIMS {
             scope.spawn(|| {
                 while let Some((row, role)) = { queue.lock().expect("no panic inside").pop_front() } {
                     let result = catch_unwind(AssertUnwindSafe(|| row.run(role, &runs)));
