@@ -57,7 +57,7 @@ pub fn spend_this_thread(roll: Roll) {
 /// As [`on_tracer_thread`], without a new thread if this one is [spent](spend_this_thread) on it. `before` then runs first.
 ///
 /// On arm64 there is always a new one: some threads of a target are let go by its end, which must not wait for what comes
-/// after the surgery ([`super::tracee::taken_back`]).
+/// after the surgery (tracee/taken_back.rs).
 ///
 /// # Errors
 /// As [`on_tracer_thread`].
