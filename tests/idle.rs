@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::kernel::is_before;
-use common::{Before, Need, Victim, evidence, fdclose, fdclose_denied, lacks};
+use common::{Before, Ending, Need, Victim, evidence, fdclose, fdclose_denied, lacks};
 
 /// How long a connection must have been silent in these tests.
 const SILENT: Duration = Duration::from_secs(2);
@@ -42,12 +42,13 @@ fn the_silent_are_closed_and_who_speaks_is_not() {
                 thread::sleep(Duration::from_millis(20));
             }
         });
+        let speaker_ends = Ending(&over);
         pass(begun, SILENT + Duration::from_millis(500));
         let pid = victim.pid_arg();
         let listed = fdclose(&["list", "--pid", &pid, "--idle-for", "2s", "--json"]);
         let acted = fdclose(&["--pid", &pid, "--idle-for", "2s", "--yes", "--json"]);
         let nothing = fdclose(&["--pid", &pid, "--idle-for", "1h", "--yes"]);
-        over.store(true, Ordering::Relaxed);
+        drop(speaker_ends);
 
         let rows = listed.exits(0).json()["fds"].clone();
         let fds: Vec<i64> =

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::evidence::{self, CLOSE_WAIT, ESTABLISHED, LISTEN};
 use common::watching::Watching;
-use common::{Before, PATIENCE, Victim, fdclose, wait_until};
+use common::{Before, Ending, PATIENCE, Victim, fdclose, wait_until};
 use serde_json::Value;
 
 /// How many of the victim's sockets are in each state, by the kernel's table.
@@ -66,6 +66,7 @@ fn a_leak_under_load_stays_bounded_and_the_numbers_agree() {
     let (over, served) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut most = 0;
     thread::scope(|scope| {
+        let _clients_end = Ending(&over);
         for _ in 0..2 {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
@@ -88,7 +89,6 @@ fn a_leak_under_load_stays_bounded_and_the_numbers_agree() {
                 thread::sleep(Duration::from_secs(1).saturating_sub(begun.elapsed()));
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     wait_until("the last leak is closed", || open_leaks(&mut victim) == 0);
     watch.wait_for_a_look();

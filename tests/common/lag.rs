@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::wait::Ending;
+
 /// Does `work`, and tells how long a thread that has nothing to do with it was kept from running meanwhile, at most.
 pub(crate) fn with_lag<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let over = AtomicBool::new(false);
@@ -17,8 +19,9 @@ pub(crate) fn with_lag<T>(work: impl FnOnce() -> T) -> (T, Duration) {
             }
             longest
         });
+        let end = Ending(&over);
         let result = work();
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         (result, ticker.join().expect("it only looks at the clock"))
     })
 }

@@ -34,7 +34,7 @@ pub(crate) use tool::{
     start_fdclose_with,
 };
 pub(crate) use victim::Victim;
-pub(crate) use wait::{PATIENCE, wait_until};
+pub(crate) use wait::{Ending, PATIENCE, wait_until};
 
 /// The user nobody, for tests of what an ordinary user may do.
 pub(crate) const NOBODY: u32 = 65534;
