@@ -44,6 +44,8 @@ pub use sockets::{ByNamespace, sockets};
 pub enum Detail {
     /// Kind, state and ends: enough to select and to act.
     Ends,
+    /// That, and for how long connections have been idle, whether it is selected by that or not.
+    Idle,
     /// Everything the tables have, queue lengths too.
     All,
 }
@@ -112,7 +114,7 @@ impl Survey {
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
         let mut known = match detail {
-            Detail::Ends if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject, &sockets, tables),
+            Detail::Ends | Detail::Idle if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject, &sockets, tables),
             _ => HashMap::new(),
         };
         let unknown: Vec<(Fd, Inode)> =

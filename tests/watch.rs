@@ -124,6 +124,23 @@ fn a_leak_under_load_stays_bounded_and_the_numbers_agree() {
     }
 }
 
+/// So many sockets of one process are no longer asked one by one.
+#[test]
+fn a_large_leak_that_was_there_before_is_closed() {
+    const LEAKED: usize = 600;
+    let mut victim = Victim::spawn("close_wait", &["--count", &LEAKED.to_string()]);
+    let pid = victim.pid_arg();
+    let watch =
+        Watching::start(&["--pid", &pid, "--state", "close-wait", "--idle-for", "1ms", "--every", "100ms"]);
+    wait_until("all are closed", || open_leaks(&mut victim) == 0);
+    watch.wait_for_a_look();
+    assert_eq!(watch.metric("fdclose_closed_total"), number(LEAKED));
+    watch.signal("TERM");
+    let (status, lines) = watch.finish();
+    assert_eq!((status, done(&lines)), (Some(0), LEAKED));
+    assert!(lines.iter().all(|line| line["idle_ms"].is_u64()), "{:#?}", lines.first());
+}
+
 #[test]
 fn who_has_too_few_is_left_alone_and_a_run_is_bounded() {
     let mut victim = Victim::spawn("close_wait", &["--count", "3"]);

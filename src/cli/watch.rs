@@ -178,7 +178,7 @@ impl<'a> Watcher<'a> {
             self.terminal.error("every process that was named has ended", None)?;
             return Ok(Run::NothingLeft);
         };
-        let looked = look(self.terminal, self.procfs, &everything, Detail::Ends)?;
+        let looked = look(self.terminal, self.procfs, &everything, Detail::Idle)?;
         let Some(mut survey) = looked else { return Ok(Run::Over(false)) };
         // If it still exists now, the number was its own all along.
         if let Some(named) = &self.named {

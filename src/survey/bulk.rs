@@ -42,10 +42,9 @@ impl Wanted {
             .is_some_and(|fd| select::by_descriptor(&any_fd(selectors), fd, &any_socket) != Verdict::No);
         Self {
             // A listing shows them all.
-            states: (detail == Detail::Ends && !selectors.states.is_empty())
-                .then(|| selectors.states.clone()),
+            states: (detail != Detail::All && !selectors.states.is_empty()).then(|| selectors.states.clone()),
             only_tcp: !selectors.states.is_empty() || selectors.idle_for.is_some(),
-            info: detail == Detail::All || selectors.idle_for.is_some(),
+            info: detail != Detail::Ends || selectors.idle_for.is_some(),
             many: selects_sockets && selectors.netns.is_empty(),
         }
     }

@@ -128,7 +128,7 @@ fn identify(
         return Ok(None);
     }
     let identity = match detail {
-        Detail::Ends => dir.identity_of(fd, target)?,
+        Detail::Ends | Detail::Idle => dir.identity_of(fd, target)?,
         Detail::All => Some(FdIdentity::by_name(target)),
     };
     Ok(identity.map(|identity| (fd, identity, verdict)))
