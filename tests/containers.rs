@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 
+use common::kernel::is_before;
 use common::{
     Before, NOBODY, Need, Run, Victim, evidence, fdclose, fdclose_as, fdclose_denied, fdclose_through,
     fdclose_without, lacks, outcome,
@@ -152,9 +153,16 @@ fn under_the_default_profile_it_says_what_keeps_it_from_others_under_one() {
     assert_refused(run, "a filter is around fdclose itself", "--security-opt seccomp=unconfined", &before);
     let run = fdclose_without("sys_admin", &args);
     assert_refused(run, "CAP_SYS_ADMIN is beyond", "--cap-add SYS_ADMIN", &before);
-    // What needs no call of its own.
+    // What needs no call of its own, but a copy of the descriptor.
     let (pid, inode): (u32, u64) = (victim.pid(), victim.value("inode"));
-    let document = fdclose_denied("kcmp,setns", &[&args[..], &["--method", "shutdown", "--json"]].concat());
+    let shutdown = [&args[..], &["--method", "shutdown", "--json"]].concat();
+    if is_before(5, 6) {
+        let run = fdclose_denied("kcmp,setns", &shutdown);
+        assert_eq!(run.exits(2).json()["targets"][0]["outcome"], "refused");
+        before.assert_untouched();
+        return;
+    }
+    let document = fdclose_denied("kcmp,setns", &shutdown);
     assert_eq!(document.exits(0).json()["targets"][0]["connection"], "ended");
     assert_eq!(evidence::tcp_of(pid, inode), None);
     assert_eq!(victim.ask("check"), "");
