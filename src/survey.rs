@@ -1,12 +1,13 @@
 //! What is there: the descriptors that a selection matches, and what the socket tables say of them.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::host::{self, Fallback};
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
-use crate::net::{Copies, NetError, SocketInfo};
+use crate::net::{Copies, NetError, SocketInfo, TcpState};
 use crate::proc::{FdIdentity, FdTarget, ProcError, Procfs};
 use crate::select::{self, Choice, SocketFacts, Verdict};
 use crate::selectors::Selectors;
@@ -113,25 +114,35 @@ impl Survey {
         let Found { subject, matches, instances, .. } = found;
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
-        let mut known = match detail {
-            Detail::Ends | Detail::Idle if sockets.len() <= ASK_ONE_BY_ONE => ask(&subject, &sockets, tables),
-            _ => HashMap::new(),
-        };
+        let one_by_one = detail != Detail::All && sockets.len() <= ASK_ONE_BY_ONE;
+        let mut known = if one_by_one { ask(&subject, &sockets, tables) } else { HashMap::new() };
         let unknown: Vec<(Fd, Inode)> =
             sockets.into_iter().filter(|(_, inode)| !known.contains_key(inode)).collect();
+        let (takes_missing, wants_idle) = (tables.wanted.takes_missing(), tables.wanted.info);
         let mut table = tables.with(&subject, &unknown);
-        if detail == Detail::All {
-            // A socket that is in no table, such as one that `ss --kill` has ended, still tells of itself.
+        if !one_by_one && takes_missing {
+            // A socket that is in no table, such as one whose connection has ended, or that listens in another network
+            // namespace, still tells of itself.
             let in_none = |(_, inode): &&(Fd, Inode)| table.is_none_or(|table| !table.has(*inode));
-            let nowhere: Vec<_> = unknown.iter().filter(in_none).take(ASK_ONE_BY_ONE).copied().collect();
+            let nowhere: Vec<_> = unknown.iter().filter(in_none).copied().collect();
             known.extend(ask(&subject, &nowhere, tables));
             table = tables.with(&subject, &unknown);
         }
+        // /proc/net/tcp, read where sock_diag(7) is not to be had, does not tell how long they have been idle.
+        let copies = LazyCell::new(|| Copies::of(&subject.process));
+        let with_idle = |fd, socket: SocketInfo| {
+            let is_connection = socket.kind == Kind::Tcp && socket.state.is_some_and(TcpState::is_connection);
+            if !wants_idle || socket.idle_ms.is_some() || !is_connection {
+                return socket;
+            }
+            let idle_ms = copies.as_ref().and_then(|copies| copies.idle_ms(fd, socket.inode));
+            SocketInfo { idle_ms, ..socket }
+        };
         let look_up = |inode| known.get(&inode).cloned().or_else(|| table.as_ref()?.get(inode));
         let mut watches = Watches::new(&subject, instances);
         let mut matched = false;
         for (fd, identity, verdict) in matches {
-            let socket = socket_inode(&identity).and_then(look_up);
+            let socket = socket_inode(&identity).and_then(look_up).map(|socket| with_idle(fd, socket));
             let is_selected = match verdict {
                 Verdict::AskSocket => self.chooses(selectors, socket.as_ref()),
                 Verdict::Yes => true,

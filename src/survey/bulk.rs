@@ -30,7 +30,7 @@ pub(super) struct Wanted {
     /// Nothing but TCP can be selected.
     pub(super) only_tcp: bool,
     /// Also for how long they have been idle.
-    info: bool,
+    pub(super) info: bool,
     /// Many may be selected.
     pub(super) many: bool,
 }
@@ -41,8 +41,11 @@ impl Wanted {
         let selects_sockets = Fd::new(0)
             .is_some_and(|fd| select::by_descriptor(&any_fd(selectors), fd, &any_socket) != Verdict::No);
         Self {
-            // A listing shows them all.
-            states: (detail != Detail::All && !selectors.states.is_empty()).then(|| selectors.states.clone()),
+            // A listing shows them all, and those that are no connection are known by being in no table.
+            states: (detail != Detail::All
+                && !selectors.states.is_empty()
+                && !selectors.states.contains(&TcpState::Close))
+            .then(|| selectors.states.clone()),
             only_tcp: !selectors.states.is_empty() || selectors.idle_for.is_some(),
             info: detail != Detail::Ends || selectors.idle_for.is_some(),
             many: selects_sockets && selectors.netns.is_empty(),
@@ -52,6 +55,11 @@ impl Wanted {
     /// Those in the network namespace that `diag` asks.
     pub(super) fn ask(&self, diag: &mut Diag) -> Result<SocketTable, DiagError> {
         SocketTable::ask_for_tcp(diag, self.states(), self.info)
+    }
+
+    /// Whether those that are in no table may be selected, too.
+    pub(super) fn takes_missing(&self) -> bool {
+        self.states.is_none()
     }
 
     fn states(&self) -> &[TcpState] {
