@@ -14,10 +14,12 @@ use crate::kind::Kind;
 use crate::proc::{FdDir, FdIdentity, Watched};
 use crate::trace::{Deadline, epoll_watches};
 
-/// Up to so many pairs of an instance and a descriptor the kernel is asked about one by one, at 1 to 60 us each; after
-/// that, what each instance watches is read, at 2.5 us for each file it watches.
+/// Up to so many pairs of an instance and a descriptor the kernel is asked about one by one, for so long at the most, at 1
+/// to 60 us each, and 1 ms in an instance that watches 10,000; after that, what each instance watches is read, at 2.5 us
+/// for each file it watches.
 const ASK_ONE_BY_ONE: usize = 64;
-/// What has not been found out by then stays unknown: a process may have instances without number.
+const ASK_LIMIT: Duration = Duration::from_millis(20);
+/// What has not begun to be read by then stays unknown: a process may have instances without number.
 const LIMIT: Duration = Duration::from_millis(500);
 
 /// Where descriptors are selected by number, so many of the others are looked at, at 1 to 3 us each. Event loops are made
@@ -84,6 +86,8 @@ pub(super) struct Watches<'a> {
     /// The io_uring instances, and once that has been read, the inodes registered with each.
     rings: Vec<(Fd, Option<Vec<Inode>>)>,
     deadline: Deadline,
+    /// Until when they are asked one by one.
+    asking: Deadline,
     asked: usize,
     /// Not every kernel can be asked ([`Feature::EpollCompare`](crate::host::Feature)).
     can_ask: bool,
@@ -99,14 +103,15 @@ impl<'a> Watches<'a> {
     pub(super) fn new(subject: &'a Subject, instances: Instances) -> Self {
         let epolls = instances.epolls.into_iter().map(|fd| Epoll { fd, watched: None }).collect();
         let rings = instances.rings.into_iter().map(|fd| (fd, None)).collect();
-        Self { subject, epolls, rings, deadline: Deadline::after(LIMIT), asked: 0, can_ask: true }
+        let (deadline, asking) = (Deadline::after(LIMIT), Deadline::after(ASK_LIMIT));
+        Self { subject, epolls, rings, deadline, asking, asked: 0, can_ask: true }
     }
 
     /// Notes it for a match of this process.
     pub(super) fn mark(&mut self, found: &mut Match) {
         for (ring, registered) in &mut self.rings {
-            if self.deadline.remaining().is_none() {
-                return;
+            if registered.is_none() && self.deadline.remaining().is_none() {
+                continue;
             }
             let registered = registered.get_or_insert_with(|| registered_with(self.subject, *ring));
             let is_registered = |inode: Inode| registered.binary_search(&inode).is_ok();
@@ -121,10 +126,10 @@ impl<'a> Watches<'a> {
     fn watching(&mut self, fd: Fd, identity: &FdIdentity) -> Vec<Fd> {
         let mut watching = Vec::new();
         for instance in &mut self.epolls {
-            if self.deadline.remaining().is_none() {
-                break;
+            if instance.watched.is_none() && self.deadline.remaining().is_none() {
+                continue;
             }
-            self.can_ask &= self.asked < ASK_ONE_BY_ONE;
+            self.can_ask &= self.asked < ASK_ONE_BY_ONE && self.asking.remaining().is_some();
             let asked = if self.can_ask { ask(self.subject, instance.fd, fd) } else { None };
             self.asked += 1;
             self.can_ask = asked.is_some();
