@@ -5,13 +5,14 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::evidence::{self, CLOSE_WAIT, ESTABLISHED, LISTEN};
 use common::watching::Watching;
-use common::{Before, Ending, PATIENCE, Victim, fdclose, wait_until};
+use common::{Before, Ending, PATIENCE, Victim, fdclose, victim_path, wait_until};
 use serde_json::Value;
 
 /// How many of the victim's sockets are in each state, by the kernel's table.
@@ -215,4 +216,23 @@ fn a_process_that_ends_does_not_end_the_watch_over_others() {
 fn a_watch_needs_to_know_what_is_idle() {
     fdclose(&["watch", "--state", "close-wait"]).exits(2).one_error().says(&["--idle-for"]);
     fdclose(&["watch", "--pid", "1", "--idle-for", "1s", "--metrics", "192.0.2.1:1"]).exits(2).one_error();
+}
+
+/// What can't be told of the first connection that comes is told of, though all was well before.
+#[test]
+fn a_watch_that_sees_less_than_before_says_so() {
+    let mut victim = Victim::spawn("close_wait", &["--count", "0"]);
+    let mut command = Command::new(victim_path("denied"));
+    command.arg("netlink,pidfd_getfd").arg(env!("CARGO_BIN_EXE_fdclose"));
+    let watch = Watching::start_through(
+        command,
+        &["--pid", &victim.pid_arg(), "--idle-for", "1ms", "--every", "100ms"],
+    );
+    watch.wait_for_a_look();
+    assert_eq!(watch.metric("fdclose_failed_runs_total"), Some(0.0));
+    victim.ask("leak");
+    wait_until("a run that failed", || watch.metric("fdclose_failed_runs_total") > Some(0.0));
+    assert_eq!(victim.ask("check"), "open=1");
+    watch.signal("TERM");
+    assert_eq!(watch.finish().0, Some(0));
 }

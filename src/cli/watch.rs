@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
@@ -26,17 +26,19 @@ use crate::output::sanitize::printable;
 use crate::plan::{self, OwnFacts, Plan, ProcessPlan};
 use crate::proc::{Process, Procfs};
 use crate::report::{ActionReport, Outcome, WatchLine};
-use crate::selectors::{KindChoice, Selectors};
+use crate::selectors::{KindChoice, NetnsChoice, Selectors};
 use crate::survey::{Detail, Match, Survey};
 use crate::trace::signals::{self, Held};
 
 mod exporter;
 mod sys;
+mod unseen;
 
 pub(super) use exporter::COMMAND as EXPORTER_COMMAND;
 pub use exporter::serve;
 
 use exporter::Exporter;
+use unseen::Unseen;
 
 /// What a run came to.
 enum Run {
@@ -110,10 +112,14 @@ struct Watcher<'a> {
     own: OwnFacts,
     /// The processes that were named, held: another one with the number of one that has ended is never meant.
     named: Option<Vec<Process>>,
+    /// Those whose network namespaces were named: another one's with the number of one that has ended is not meant either.
+    netns_of: Vec<Process>,
     /// What is refused again at each run is told once.
     refused: BTreeSet<(Pid, Fd, Option<Inode>)>,
-    /// The processes whose event loops were warned of.
-    warned: BTreeSet<Pid>,
+    /// The processes whose event loops were warned of, by pid and start time.
+    warned: BTreeSet<(Pid, Option<u64>)>,
+    /// What the last look could not see.
+    unseen: Unseen,
     metrics: Metrics,
     exporter: Option<Exporter>,
     first: bool,
@@ -147,9 +153,26 @@ impl<'a> Watcher<'a> {
         if named.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Err(Exit::NothingMatched));
         }
-        let own = own_facts(procfs);
-        let (refused, warned, metrics) = (BTreeSet::new(), BTreeSet::new(), Metrics::default());
-        Ok(Ok(Self { terminal, procfs, watch, own, named, refused, warned, metrics, exporter, first: true }))
+        let in_netns = watch.selectors.netns.iter().filter_map(|choice| match choice {
+            NetnsChoice::Process(pid) => Some(*pid),
+            NetnsChoice::All | NetnsChoice::Path(_) => None,
+        });
+        // One that is not there is told of by the look.
+        let netns_of = in_netns.filter_map(|pid| procfs.open(pid).ok()).collect();
+        Ok(Ok(Self {
+            terminal,
+            procfs,
+            watch,
+            own: own_facts(procfs),
+            named,
+            netns_of,
+            refused: BTreeSet::new(),
+            warned: BTreeSet::new(),
+            unseen: Unseen::default(),
+            metrics: Metrics::default(),
+            exporter,
+            first: true,
+        }))
     }
 
     /// One look, and what follows from it. What fails concerns this run alone.
@@ -186,6 +209,9 @@ impl<'a> Watcher<'a> {
             let still: BTreeSet<Pid> = named.iter().filter(still).map(Process::pid).collect();
             survey.retain(|_, subject| still.contains(&subject.process.pid()));
         }
+        if let Some(ended) = self.netns_of.iter().find(|process| !process.exists().unwrap_or(false)) {
+            bail!("process {}, whose network namespace was meant by --netns, has ended", ended.pid());
+        }
         // A socket counts once, whoever has how many descriptors to it.
         let states: BTreeMap<Inode, TcpState> = survey
             .matches
@@ -194,9 +220,12 @@ impl<'a> Watcher<'a> {
             .collect();
         survey.narrow(&self.watch.selectors);
         self.metrics.found(states.into_values(), survey.matches.len());
-        if self.first {
+        let unseen = Unseen::of(&survey, self.named.is_some());
+        let has_seen_all = unseen.is_nothing();
+        if self.first || (unseen != self.unseen && !has_seen_all) {
             report_unreadable(self.terminal, self.procfs, &everything, &survey)?;
         }
+        self.unseen = unseen;
         let plan = self.plan(&survey);
         let Watch { method, dry_run, max_pause, timeout, .. } = *self.watch;
         self.warn(&survey, &plan)?;
@@ -212,7 +241,7 @@ impl<'a> Watcher<'a> {
         let is_read = self.tell(&report, |pid, fd| idle.get(&(pid, fd)).copied().flatten())?;
         let failed = report.targets.iter().any(|target| target.outcome == Outcome::Failed)
             || report.processes.iter().any(|process| !process.restored);
-        Ok(if is_read { Run::Over(!failed) } else { Run::Unread })
+        Ok(if is_read { Run::Over(!failed && has_seen_all) } else { Run::Unread })
     }
 
     /// All connections of the processes that are watched, idle or not: their number is a metric. `None` if every process
@@ -239,8 +268,11 @@ impl<'a> Watcher<'a> {
         let is_watched =
             |index: &usize| survey.matches.get(*index).is_some_and(|found| !found.watched_by.is_empty());
         let news = plan.processes.iter().filter(|share| share.act_on.iter().any(is_watched));
-        let pid = |share: &ProcessPlan| Some(survey.subjects.get(share.subject)?.process.pid());
-        let news = news.filter(|share| pid(share).is_some_and(|pid| self.warned.insert(pid)));
+        let process = |share: &ProcessPlan| {
+            let process = &survey.subjects.get(share.subject)?.process;
+            Some((process.pid(), process.start_time().ok()))
+        };
+        let news = news.filter(|share| process(share).is_some_and(|process| self.warned.insert(process)));
         let processes: Vec<ProcessPlan> = news.cloned().collect();
         Ok(report_watched(self.terminal, survey, &Plan { processes, refused: Vec::new() })?)
     }
