@@ -77,6 +77,10 @@ pub fn act(
             netns: subject.netns,
             items: &items,
             sockets: &sockets,
+            watched: share
+                .act_on
+                .iter()
+                .any(|index| survey.matches.get(*index).is_some_and(|found| !found.watched_by.is_empty())),
             is_last: thread_ends && index + 1 == plan.processes.len(),
         };
         progress::begin_part();

@@ -32,12 +32,15 @@ struct Waiting {
 impl Waiting {
     #[track_caller]
     fn spawn(call: &str, role: Role) -> Self {
-        let aside = ["--aside"];
-        let args = match role {
-            Role::Surgical => &aside[..0],
-            Role::Bystander => &aside[..],
-        };
-        let victim = Victim::spawn("blocked", &[&[call], args].concat());
+        match role {
+            Role::Surgical => Self::spawn_with(call, &[]),
+            Role::Bystander => Self::spawn_with(call, &["--aside"]),
+        }
+    }
+
+    #[track_caller]
+    fn spawn_with(call: &str, options: &[&str]) -> Self {
+        let victim = Victim::spawn("blocked", &[&[call], options].concat());
         let (tid, nr): (u32, i64) = (victim.value("tid"), victim.value("nr"));
         wait_until("the call", || evidence::current_call(victim.pid(), tid) == Some(nr));
         // A thread that is still being made has other signals blocked. A taker never waits.
@@ -245,6 +248,22 @@ fn closes_one() {
             assert_eq!(target["holders"].as_array().map(Vec::len), Some(1), "{call}: {target:#}");
         }
     }
+}
+
+/// Event loops may be started late, by a program with many threads.
+#[test]
+fn an_event_loop_in_the_last_of_many_threads_is_told() {
+    alone(|| {
+        let mut waiting = Waiting::spawn_with("epoll_wait@tcp4", &["--crowd", "40", "--aside"]);
+        if is_before(5, 6) {
+            // Nobody is woken there.
+            return;
+        }
+        let document = waiting.close().json();
+        assert_eq!(waiting.waiter(&document), (EPOLL_WAIT.to_owned(), "woken".to_owned()));
+        assert_eq!(waiting.returned(), (1, 0));
+        waiting.assert_peer_told();
+    });
 }
 
 /// It was told of the end of the connection when the peer ended it, and may have forgotten all about it.

@@ -161,7 +161,7 @@ fn operate(
         return Err(AttachError::Gone);
     }
     let chains = makes_chains(act, job);
-    let mut candidate = Candidate::choose(process, table, &mut group, chains)?;
+    let mut candidate = Candidate::choose(job, &mut group, chains)?;
     let look = looked.recv().map_err(|_| AttachError::NobodyLooked)??;
     let sharers = Sharers::seize(procfs, roll, conduct, (process.pid(), table), look)?;
     let Some(copies) = copies else {

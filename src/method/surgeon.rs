@@ -17,15 +17,17 @@ use crate::trace::{
 };
 
 use super::waits::{Manner, Waiter};
-use super::{Conduct, Item};
+use super::{Conduct, Item, Job};
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// So many threads are asked before the stop whether they are at work or wait in a call, 4 us each.
+/// So many threads are asked before the stop whether they are at work or wait in a call, 4 us each; all of them, where one
+/// may be an event loop that has to be told.
 const ASKED: usize = 8;
 
-/// To ask whether an event loop watches a descriptor takes the kernel 1 us, and 1 ms if it watches 10,000.
+/// As long may the event loops be looked for, and as long be asked: whether one watches a descriptor takes the kernel 1 us,
+/// and 1 ms if it watches 10,000.
 const LOOK_AT_EVENT_LOOPS: Duration = Duration::from_millis(20);
 
 /// So many other threads of the same table are remembered during a batch, and looked for again when only so few are
@@ -66,12 +68,8 @@ struct EventLoop {
 
 impl Candidate {
     /// Chooses while the target still runs; `chains` if chains of calls are to be run.
-    pub(super) fn choose(
-        process: &Process,
-        table: Tid,
-        group: &mut SeizedGroup,
-        chains: bool,
-    ) -> Result<Self, AttachError> {
+    pub(super) fn choose(job: &Job<'_>, group: &mut SeizedGroup, chains: bool) -> Result<Self, AttachError> {
+        let Job { process, table, watched, .. } = *job;
         let (mut waiting, mut busy, mut event_loops) = (None, Vec::new(), Vec::new());
         for tid in group.threads().iter().map(Seized::tid).take(ASKED) {
             match process.syscall(tid) {
@@ -81,6 +79,17 @@ impl Candidate {
                 }
                 Ok(InSyscall::Running) => busy.push(tid),
                 _ => {}
+            }
+        }
+        if watched {
+            let deadline = Deadline::after(LOOK_AT_EVENT_LOOPS);
+            for tid in group.threads().iter().map(Seized::tid).skip(ASKED) {
+                if let Ok(InSyscall::Call { number, args: [epoll, ..], .. }) = process.syscall(tid) {
+                    event_loops.extend(EventLoop::of(tid, number, epoll));
+                }
+                if deadline.remaining().is_none() {
+                    break;
+                }
             }
         }
         group.spare(busy);
