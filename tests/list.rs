@@ -116,17 +116,23 @@ fn a_watch_says_when_there_will_be_none_left_and_ends_with_the_process() {
 
 #[test]
 fn a_watch_ends_when_the_process_is_gone() {
-    let victim = Victim::spawn("close_wait", &[]);
-    let (watch, mut lines) = watch(&victim);
-    assert_eq!(lines.next().expect("a first list")["processes"][0]["pid"], victim.pid());
-    drop(victim);
-    for document in lines {
-        assert!(document["fds"].is_array());
+    for waited_for in [false, true] {
+        let mut victim = Victim::spawn("close_wait", &[]);
+        let (watch, mut lines) = watch(&victim);
+        assert_eq!(lines.next().expect("a first list")["processes"][0]["pid"], victim.pid());
+        victim.kill();
+        // Until its parent waits for it, it is a zombie.
+        let zombie = (!waited_for).then_some(victim);
+        for document in lines {
+            assert!(document["fds"].is_array());
+        }
+        let output = watch.wait_with_output().expect("it is ours");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_zombie = said.contains("has no descriptors");
+        assert!(is_zombie || waited_for && said.contains("there is no process"), "{said}");
+        drop(zombie);
     }
-    let output = watch.wait_with_output().expect("it is ours");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("there is no process") || said.contains("has no descriptors"), "{said}");
 }
 
 /// Watches a victim's list, ten times a second; each list as it comes.

@@ -94,6 +94,10 @@ fn watch(
         if first || all_gone {
             // Once is enough: a terminal shows the list in this place from now on.
             let if_nothing = report_unreadable(terminal, procfs, selectors, &survey)?;
+            if all_gone && !first {
+                // They were there, and have ended; whether their parent has waited for them makes no difference.
+                return Ok(Exit::NothingMatched);
+            }
             if all_gone || if_nothing == Exit::Refused {
                 return Ok(if_nothing);
             }
