@@ -4,6 +4,7 @@ mod common;
 
 use common::before::assert_connection_ended;
 use common::cc::compile_go;
+use common::kernel::is_before;
 use common::{Need, Victim, evidence, fdclose, fdclose_dying_at, lacks, outcome, wait_until};
 
 /// What can be lost by a kill is lost soon: a wrong register makes the runtime end the process.
@@ -42,7 +43,8 @@ fn fifty_leaks_are_closed_under_a_busy_runtime() {
         assert_connection_ended(victim.pid(), row);
         let document = run.json();
         assert_eq!(outcome(&document, fd)["connection"], "ended");
-        assert_eq!(document["processes"][0]["insured"], true, "{document:#}");
+        // The runtime waits in epoll_pwait(2), whose thread is not insured where its signal mask can't be had.
+        assert!(document["processes"][0]["insured"] == true || is_before(3, 11), "{document:#}");
         victim.ask("check");
     }
     goes_on(&mut victim);
@@ -70,7 +72,8 @@ fn a_descriptor_that_the_runtime_knows_is_an_error_to_use() {
 
 #[test]
 fn it_survives_the_death_of_fdclose() {
-    if lacks(&[Need::Program("go")]) {
+    // Where signal masks can't be had, the runtime's thread in epoll_pwait(2) has no insurance.
+    if lacks(&[Need::Program("go")]) || is_before(3, 11) {
         return;
     }
     let (program, _directory) = compile_go("server");
