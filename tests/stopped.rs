@@ -49,6 +49,24 @@ fn a_stopped_process_is_freed_of_its_leak_and_stays_stopped() {
 }
 
 #[test]
+fn a_stopped_process_is_freed_of_many_leaks_at_once() {
+    let mut victim = Victim::spawn("close_wait", &["--count", "200"]);
+    stop(&victim);
+    let fds: Vec<i32> = victim.list("fds");
+    let before = Before::of(victim.pid());
+
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--state", "close-wait", "--yes"]).exits(0);
+
+    assert!(!run.stdout.contains("failed"), "{run:#?}");
+    before.assert_lost_only(&fds);
+    assert_eq!(evidence::state(victim.pid()), 'T');
+    assert_eq!(sys::job_control_report(victim.pid()), None, "its parent was told of a stop or of its end");
+    resume(&victim);
+    assert_eq!(victim.ask("check"), "open=0");
+    victim.serves();
+}
+
+#[test]
 fn a_stopped_multi_threaded_process_stays_stopped_in_every_thread() {
     let mut victim = Victim::spawn("busy", &["--threads", "9"]);
     let (fd, inode) = victim.leak("leak socket");

@@ -179,9 +179,13 @@ impl Remote<'_> {
 
     /// To the next stop. A close that lingers is interrupted, as in [`Remote::call`].
     fn run_chain(&mut self, thread: Stopped, end: EndSignal) -> Result<Stopped, TraceError> {
-        // The signal at the end of the chain before has done its work; it is not handed on.
-        let is_end = matches!(thread.stop(), Stop::SignalDelivery(signal) if signal.as_raw() == end.signal);
-        let running = if is_end { thread.run_without_signal()? } else { thread.run()? };
+        let running = match thread.stop() {
+            // The signal at the end of the chain before has done its work; it is not handed on.
+            Stop::SignalDelivery(signal) if signal.as_raw() == end.signal => thread.run_without_signal()?,
+            // Only this thread of a process that was stopped (SIGSTOP) is to run, and only the chain.
+            Stop::Group(_) => thread.run_without_signal()?,
+            _ => thread.run()?,
+        };
         match running.wait(Deadline::after(self.patience))? {
             Waited::Stopped(thread) => Ok(thread),
             Waited::Gone => Err(TraceError::Gone(self.tid)),
