@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 
 use common::evidence::{self, LISTEN};
+use common::kernel::is_before;
 use common::{Before, NOBODY, Need, Victim, confined, fdclose, fdclose_as, lacks, wait_until};
 
 #[test]
@@ -34,6 +35,27 @@ fn a_listening_socket_needs_force() {
     run.one_error().says(&["listen"]).says(&["--force"]);
     before.assert_untouched();
     victim.serves();
+}
+
+#[test]
+fn a_listening_socket_of_any_address_family_needs_force() {
+    if lacks(&[Need::Vsock]) {
+        return;
+    }
+    let victim = Victim::spawn("kinds", &[]);
+    let before = Before::of(victim.pid());
+    let fd: i32 = victim.value("vsock");
+    let run =
+        |more: &[&str]| fdclose(&[&["--pid", &victim.pid_arg(), "--fd", &fd.to_string()], more].concat());
+    // No table has it: it tells of itself, through a copy.
+    if is_before(5, 6) {
+        run(&["--dry-run"]).exits(0);
+        return;
+    }
+    run(&[]).exits(2).one_error().says(&["listen"]).says(&["--force"]);
+    before.assert_untouched();
+    run(&["--force"]).exits(0);
+    before.assert_lost_only(&[fd]);
 }
 
 #[test]

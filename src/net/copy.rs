@@ -73,8 +73,8 @@ impl Copies {
     }
 
     /// What descriptor `fd` is, if it is the socket `inode`. `None` for everything that can't be told this way: a
-    /// descriptor that changed, one in a thread's private table, a socket of another family, missing rights.
-    /// Queue lengths are not asked for, and are 0.
+    /// descriptor that changed, one in a thread's private table, missing rights, a socket of another family unless it
+    /// listens. Queue lengths are not asked for, and are 0.
     #[must_use]
     pub fn describe(&self, fd: Fd, inode: Inode) -> Option<SocketInfo> {
         let (copy, uid) = self.copy_and_owner(fd, inode)?;
@@ -135,24 +135,33 @@ pub fn peer_is_gone(socket: BorrowedFd<'_>) -> bool {
 fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo> {
     let option = |option| sys::int_option(socket, libc::SOL_SOCKET, option).ok();
     let kind = match (option(libc::SO_DOMAIN)?, option(libc::SO_PROTOCOL)?) {
-        (libc::AF_INET | libc::AF_INET6, libc::IPPROTO_TCP) => Kind::Tcp,
+        // What the kernel tells of an MPTCP socket, here and in its tables, is of its first TCP connection
+        // (`mptcp_getsockopt_first_sf_only`, net/mptcp/sockopt.c; checked on 6.18).
+        (libc::AF_INET | libc::AF_INET6, libc::IPPROTO_TCP | libc::IPPROTO_MPTCP) => Kind::Tcp,
         (libc::AF_INET | libc::AF_INET6, libc::IPPROTO_UDP) => Kind::Udp,
         (libc::AF_UNIX, _) => Kind::Unix,
-        _ => return None,
+        _ => Kind::Socket,
     };
+    let listens = || option(libc::SO_ACCEPTCONN).map(|listens| listens != 0);
     let (state, idle_ms) = match kind {
         Kind::Tcp => state_and_idle_ms(socket)?,
-        Kind::Unix if option(libc::SO_ACCEPTCONN)? != 0 => (Some(TcpState::Listen), None),
+        Kind::Unix if listens()? => (Some(TcpState::Listen), None),
+        // A service by vsock(7) or SCTP, say. No table has it.
+        Kind::Socket if listens()? => (Some(TcpState::Listen), None),
+        Kind::Socket => return None,
         _ => (None, None),
     };
-    let local = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
+    let local = match kind {
+        Kind::Socket => Endpoint::Other,
+        _ => endpoint(&getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?)?,
+    };
     let peer = getpeername::<SockaddrStorage>(socket.as_raw_fd()).ok();
     Some(SocketInfo {
         inode,
         kind,
         state,
-        local: endpoint(&local)?,
-        peer: peer.filter(|_| kind != Kind::Unix).as_ref().and_then(endpoint),
+        local,
+        peer: peer.filter(|_| matches!(kind, Kind::Tcp | Kind::Udp)).as_ref().and_then(endpoint),
         recv_q: 0,
         send_q: 0,
         uid: Some(uid),

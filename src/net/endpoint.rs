@@ -10,6 +10,8 @@ pub enum Endpoint {
     Inet(SocketAddr),
     /// Name of a Unix-domain socket.
     Unix(UnixName),
+    /// An end in another address family, which is not read.
+    Other,
 }
 
 /// Name of a Unix-domain socket (unix(7)).
@@ -25,13 +27,13 @@ pub enum UnixName {
 }
 
 impl Endpoint {
-    /// Address and port, a v4-mapped v6 address as the v4 address it stands for; `None` for a Unix socket.
+    /// Address and port, a v4-mapped v6 address as the v4 address it stands for; `None` for any other socket.
     /// This is what to compare and to match against.
     #[must_use]
     pub fn canonical(&self) -> Option<SocketAddr> {
         match self {
             Self::Inet(addr) => Some(SocketAddr::new(addr.ip().to_canonical(), addr.port())),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Other => None,
         }
     }
 
@@ -66,7 +68,7 @@ impl fmt::Display for Endpoint {
                     port => write!(f, ":{port}"),
                 }
             }
-            Self::Unix(UnixName::Unnamed) => f.write_str("*"),
+            Self::Unix(UnixName::Unnamed) | Self::Other => f.write_str("*"),
             Self::Unix(UnixName::Path(path)) => write_escaped(f, path),
             Self::Unix(UnixName::Abstract(name)) => {
                 f.write_str("@")?;

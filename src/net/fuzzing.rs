@@ -79,6 +79,7 @@ pub fn packet(bytes: &[u8]) {
 pub(super) fn is_sane(row: &SocketInfo, kind: Kind, len: usize) -> bool {
     let fits = |end: &Endpoint| match end {
         Endpoint::Inet(_) => kind != Kind::Unix,
+        Endpoint::Other => false,
         Endpoint::Unix(UnixName::Unnamed) => kind == Kind::Unix,
         Endpoint::Unix(UnixName::Path(name) | UnixName::Abstract(name)) => {
             kind == Kind::Unix && name.len() <= len

@@ -121,7 +121,7 @@ impl Inet {
         let Endpoint::Inet(local) = socket.local else { return None };
         let peer = match socket.peer {
             Some(Endpoint::Inet(peer)) => Some(peer),
-            Some(Endpoint::Unix(_)) => return None,
+            Some(Endpoint::Unix(_) | Endpoint::Other) => return None,
             None => None,
         };
         let flag = |is_known: bool, flag: u8| if is_known { flag } else { 0 };

@@ -13,7 +13,7 @@ use crate::proc::text::{decimal, number, split_once, words};
 pub struct SocketInfo {
     /// Its inode number; 0 for one without a descriptor: TIME-WAIT, orphaned, or not yet accepted.
     pub inode: Inode,
-    /// [`Kind::Tcp`], [`Kind::Udp`] or [`Kind::Unix`].
+    /// [`Kind::Tcp`], [`Kind::Udp`] or [`Kind::Unix`]; [`Kind::Socket`] for any other that listens.
     pub kind: Kind,
     /// Its state, for UDP and Unix sockets the one `ss` shows; `None` if unknown.
     pub state: Option<TcpState>,

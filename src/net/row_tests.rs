@@ -97,7 +97,7 @@ fn unix(line: &[u8]) -> Option<(u64, Option<TcpState>, UnixName)> {
     let row = parse_unix(line)?;
     match row.local {
         Endpoint::Unix(name) => Some((row.inode.0, row.state, name)),
-        Endpoint::Inet(_) => None,
+        Endpoint::Inet(_) | Endpoint::Other => None,
     }
 }
 

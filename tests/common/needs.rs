@@ -7,6 +7,8 @@ use std::io::Write as _;
 use std::net::{Ipv6Addr, TcpListener};
 use std::process::Command;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
 use super::cgroup::Version;
 
 /// A thing not every machine or user has.
@@ -22,6 +24,8 @@ pub(crate) enum Need {
     Ipv6,
     /// Virtual Ethernet links.
     Veth,
+    /// Sockets between virtual machines and their host.
+    Vsock,
     /// A hierarchy of control groups that can freeze.
     Freezer(Version),
     /// A C compiler that makes 32-bit x86 programs, if only without a library.
@@ -59,6 +63,10 @@ impl Need {
                 let script = "ip link add near type veth peer name far";
                 let made = Command::new("unshare").args(["--net", "sh", "-c", script]).output();
                 (!made.is_ok_and(|made| made.status.success())).then(|| "no veth links".to_owned())
+            }
+            Self::Vsock => {
+                let made = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::empty(), None);
+                made.err().map(|error| format!("no vsock(7): {error}"))
             }
             Self::Freezer(version) => {
                 version.mount().is_none().then(|| format!("no control groups {version:?} that freeze"))
