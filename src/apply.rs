@@ -71,16 +71,15 @@ pub fn act(
             continue;
         }
         let (items, sockets) = items(survey, &share);
+        let matches = share.act_on.iter().filter_map(|index| survey.matches.get(*index));
+        let watched: Vec<&[Fd]> = matches.map(|found| found.watched_by.as_slice()).collect();
         let job = Job {
             process: &subject.process,
             table: subject.table,
             netns: subject.netns,
             items: &items,
             sockets: &sockets,
-            watched: share
-                .act_on
-                .iter()
-                .any(|index| survey.matches.get(*index).is_some_and(|found| !found.watched_by.is_empty())),
+            watched: &watched,
             is_last: thread_ends && index + 1 == plan.processes.len(),
         };
         progress::begin_part();

@@ -266,6 +266,23 @@ fn an_event_loop_in_the_last_of_many_threads_is_told() {
     });
 }
 
+/// To ask each of the others whether it watches the connection would take longer than there is time.
+#[test]
+fn an_event_loop_is_told_beside_others_with_thousands_of_connections() {
+    alone(|| {
+        let crowd = ["--crowd", "60", "--crowd-watches", "20000", "--aside"];
+        let mut waiting = Waiting::spawn_with("epoll_wait@tcp4", &crowd);
+        if is_before(5, 6) {
+            // Nobody is woken there.
+            return;
+        }
+        let document = waiting.close().json();
+        assert_eq!(waiting.waiter(&document), (EPOLL_WAIT.to_owned(), "woken".to_owned()));
+        assert_eq!(waiting.returned(), (1, 0));
+        waiting.assert_peer_told();
+    });
+}
+
 /// It was told of the end of the connection when the peer ended it, and may have forgotten all about it.
 #[test]
 fn an_event_loop_is_not_told_twice() {

@@ -136,7 +136,7 @@ pub(super) fn close(procfs: &Procfs, subject: &Subject) -> Evidence {
         netns: None,
         items: &items,
         sockets: &[None],
-        watched: false,
+        watched: &[],
         is_last: false,
     };
     let conduct = Conduct { max_pause: Duration::from_millis(10), timeout: LIMIT };

@@ -197,8 +197,9 @@ fn act_on_all(
         let range = following(items, next, &pace);
         // A process that shares the table is another holder, and its signals would wait meanwhile.
         if act != Act::Shutdown && sharers.is_empty() {
-            let watchers =
-                candidate.watchers(items.get(range.clone()).unwrap_or_default(), |fd| wake.is_new(fd));
+            let (items, watched) = (items.get(range.clone()), job.watched.get(range.clone()));
+            let watchers = candidate
+                .watchers(items.unwrap_or_default(), watched.unwrap_or_default(), |fd| wake.is_new(fd));
             wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
         }
         let mut batch = Batch::prepare(copies, job, range);

@@ -80,8 +80,8 @@ pub struct Job<'a> {
     pub items: &'a [Item],
     /// What is known of each that is a socket.
     pub sockets: &'a [Option<&'a SocketInfo>],
-    /// Whether an epoll instance of the process is known to watch one of them.
-    pub watched: bool,
+    /// The epoll instances of the process that are known to watch each.
+    pub watched: &'a [&'a [Fd]],
     /// Whether the calling thread ends afterwards, so that it may trace ([`crate::trace::on_this_thread`]).
     pub is_last: bool,
 }

@@ -19,6 +19,7 @@ use crate::trace::{
 use super::waits::{Manner, Waiter};
 use super::{Conduct, Item, Job};
 use nix::errno::Errno;
+use std::iter;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ impl Candidate {
                 _ => {}
             }
         }
-        if watched {
+        if watched.iter().any(|instances| !instances.is_empty()) {
             let deadline = Deadline::after(LOOK_AT_EVENT_LOOPS);
             for tid in group.threads().iter().map(Seized::tid).skip(ASKED) {
                 if let Ok(InSyscall::Call { number, args: [epoll, ..], .. }) = process.syscall(tid) {
@@ -108,16 +109,37 @@ impl Candidate {
         })
     }
 
-    /// The event loops that wait on one of `items`, as far as they can be found in the time there is for it.
-    pub(super) fn watchers(&self, items: &[Item], is_new: impl Fn(Fd) -> bool) -> Vec<Waiter> {
+    /// The event loops that wait on one of `items`: by the instances that are known to watch each (`watched`), and what
+    /// else can be found in the time there is for it.
+    pub(super) fn watchers(
+        &self,
+        items: &[Item],
+        watched: &[&[Fd]],
+        is_new: impl Fn(Fd) -> bool,
+    ) -> Vec<Waiter> {
         let (mut found, deadline) = (Vec::new(), Deadline::after(LOOK_AT_EVENT_LOOPS));
-        for EventLoop { tid, epoll, call } in self.event_loops.iter().copied() {
-            for fd in
-                items.iter().filter(|item| item.is_socket()).map(|item| item.fd).filter(|fd| is_new(*fd))
-            {
-                if epoll_watches(tid, epoll, fd) == Ok(true) && self.shares_table(tid) {
-                    let (number, manner) = (call.number, Manner::Epoll);
-                    found.push(Waiter { tid, fd, number, call: call.name, manner, for_input: true });
+        let waiter = |EventLoop { tid, call, .. }, fd| {
+            let (number, manner) = (call.number, Manner::Epoll);
+            Waiter { tid, fd, number, call: call.name, manner, for_input: true }
+        };
+        let watched = items.iter().zip(watched.iter().copied().chain(iter::repeat(&[][..])));
+        let sockets: Vec<(Fd, &[Fd])> = watched
+            .filter(|(item, _)| item.is_socket() && is_new(item.fd))
+            .map(|(item, instances)| (item.fd, instances))
+            .collect();
+        // Asked about 20 others with 10,000 descriptors each first, no time would be left for the one that matters.
+        for event_loop in self.event_loops.iter().copied() {
+            let on = sockets.iter().filter(|(_, instances)| instances.contains(&event_loop.epoll));
+            let mut on = on.map(|(fd, _)| waiter(event_loop, *fd)).peekable();
+            if on.peek().is_some() && self.shares_table(event_loop.tid) {
+                found.extend(on);
+            }
+        }
+        for event_loop in self.event_loops.iter().copied() {
+            let EventLoop { tid, epoll, .. } = event_loop;
+            for (fd, _) in sockets.iter().filter(|(_, instances)| !instances.contains(&epoll)) {
+                if epoll_watches(tid, epoll, *fd) == Ok(true) && self.shares_table(tid) {
+                    found.push(waiter(event_loop, *fd));
                 }
                 if deadline.remaining().is_none() {
                     return found;
