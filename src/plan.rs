@@ -18,6 +18,8 @@ pub enum Protection {
     Listening,
     /// It is registered with this io_uring(7) instance of its process, where it lives on.
     Registered(Fd),
+    /// Whether it is could not be told.
+    PerhapsRegistered(Fd),
     /// The process is pid 1.
     Init,
     /// The process started fdclose, or started what started it.
@@ -49,6 +51,9 @@ impl Protection {
             Self::Registered(_) => {
                 "--method shutdown ends it there, too; give --force if you mean the descriptor alone"
             }
+            Self::PerhapsRegistered(_) => {
+                "try again; --method shutdown ends it in any case; give --force if you mean the descriptor alone"
+            }
             _ => "give --force if you mean it",
         }
     }
@@ -78,6 +83,11 @@ impl fmt::Display for Protection {
                 f,
                 "it is registered with the io_uring at fd {ring} of its process: the connection lives on there, and may be \
                  in use, when the descriptor is gone"
+            ),
+            Self::PerhapsRegistered(ring) => write!(
+                f,
+                "whether it is registered with the io_uring at fd {ring} of its process can't be told: that was in use all \
+                 the time"
             ),
             Self::Init => {
                 f.write_str("pid 1 is the system's init: if it fails, the machine or container goes down")
@@ -175,6 +185,8 @@ fn protection(found: &Match, pid: Pid, method: Method, own: &OwnFacts) -> Option
         Some(Protection::Listening)
     } else if let (Method::Close | Method::Replace, Some(ring)) = (method, found.registered_with.first()) {
         Some(Protection::Registered(*ring))
+    } else if let (Method::Close | Method::Replace, Some(ring)) = (method, found.perhaps_registered_with) {
+        Some(Protection::PerhapsRegistered(ring))
     } else {
         None
     }

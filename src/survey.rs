@@ -21,6 +21,7 @@ mod everyone;
 mod look;
 mod matches;
 mod namespaces;
+mod rings;
 mod scan;
 mod sockets;
 mod tables;

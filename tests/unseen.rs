@@ -84,6 +84,27 @@ fn what_is_registered_is_closed_only_by_force() {
     assert_eq!(victim.ask("check"), "open=true");
 }
 
+/// While a call is made on it, an instance tells nothing of what is registered.
+#[test]
+fn what_may_be_registered_is_closed_only_by_force() {
+    // That says whether the kernel names what is registered.
+    if victim("file").is_none() {
+        return;
+    }
+    let Some(mut victim) = victim("file-in-use") else { return };
+    let before = Before::of(victim.pid());
+    let (pid, fd) = (victim.pid_arg(), victim.value::<i32>("fd").to_string());
+    let ring: i32 = victim.value("keeper");
+    for method in ["close", "replace"] {
+        let run = fdclose(&["--pid", &pid, "--fd", &fd, "--method", method]).exits(2);
+        run.one_error().says(&[&format!("io_uring at fd {ring}")]).says(&["can't be told"]).says(&["again"]);
+    }
+    victim.ask("supply");
+    let run = fdclose(&["--pid", &pid, "--fd", &fd]).exits(2);
+    run.one_error().says(&[&format!("registered with the io_uring at fd {ring}")]);
+    before.assert_untouched();
+}
+
 #[test]
 fn what_can_only_be_supposed_is_not_said_to_be_known() {
     for (victim_of, how, call) in [

@@ -21,6 +21,8 @@ pub struct FdInfo {
     pub eventfd_id: Option<u64>,
     /// Of an io_uring(7) instance: how many files are registered with it (`io_uring_show_fdinfo`, io_uring/fdinfo.c).
     pub user_files: Option<u64>,
+    /// Of an io_uring instance: how many of them it lists. One that is in use lists none (`mutex_trylock`).
+    pub listed_files: usize,
     /// Of an io_uring instance: the sockets among these files. Where the kernel gives only their protocol's name instead
     /// (seen in the source of 5.10, `d_iname`), none.
     pub registered: Vec<Inode>,
@@ -51,7 +53,8 @@ impl FdInfo {
         let (mut pos, mut flags) = (None, None);
         let (mut mnt_id, mut ino, mut eventfd_id) = (None, None, None);
         let (mut user_files, mut scm_fds) = (None, None);
-        let (mut registered, mut polling, mut watched) = (Vec::new(), 0, Vec::new());
+        let (mut listed_files, mut polling) = (0, 0);
+        let (mut registered, mut watched) = (Vec::new(), Vec::new());
         for line in lines(text) {
             let Some((key, value)) = split_once(line, b':') else {
                 // `  op=27, task_works=0`, after `PollList:`.
@@ -81,6 +84,7 @@ impl FdInfo {
                 }
                 // `    1: socket:[4711]`, after `UserFiles`. The kernel escapes line breaks in paths (`seq_file_path`).
                 place if user_files.is_some() && decimal::<u32>(place.trim_ascii_start()).is_some() => {
+                    listed_files += 1;
                     if let FdTarget::Socket(inode) = FdTarget::parse(value) {
                         registered.push(inode);
                     }
@@ -96,6 +100,7 @@ impl FdInfo {
             ino,
             eventfd_id,
             user_files,
+            listed_files,
             registered,
             polling,
             scm_fds,
@@ -105,6 +110,12 @@ impl FdInfo {
 }
 
 impl FdInfo {
+    /// Of an io_uring instance: whether all that the kernel tells of what is registered with it is here.
+    #[must_use]
+    pub fn tells_registered(&self) -> bool {
+        self.user_files.is_some_and(|files| files == 0 || self.listed_files > 0)
+    }
+
     /// Without what the kernel is known not to tell, which is something under [`host::assume`] alone.
     #[must_use]
     pub(super) fn told(mut self) -> Self {

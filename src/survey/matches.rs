@@ -43,6 +43,8 @@ pub struct Match {
     pub watched_by: Vec<Fd>,
     /// The io_uring instances of its process that have it registered, as far as is known.
     pub registered_with: Vec<Fd>,
+    /// One of which that could not be told.
+    pub perhaps_registered_with: Option<Fd>,
 }
 
 impl Match {
@@ -53,7 +55,8 @@ impl Match {
         socket: Option<SocketInfo>,
         netns: Option<u64>,
     ) -> Self {
-        Self { subject, fd, identity, socket, netns, watched_by: Vec::new(), registered_with: Vec::new() }
+        let (watched_by, registered_with, perhaps_registered_with) = (Vec::new(), Vec::new(), None);
+        Self { subject, fd, identity, socket, netns, watched_by, registered_with, perhaps_registered_with }
     }
 
     /// What it refers to, in words: a path, `socket:[N]`, `anon_inode:[eventfd]`. Unsanitised.

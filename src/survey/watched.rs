@@ -1,12 +1,13 @@
-//! Which of the matches something of their own process still uses by another way than their number: an epoll(7) instance
-//! that watches them (the application has not lost track of those, and would take a new file that gets the number for
-//! the old one), or an io_uring(7) instance that has them registered (they live on there).
+//! Which of the matches an epoll(7) instance of their own process still watches: the application has not lost track of
+//! those, and would take a new file that gets the number for the old one.
 
 use std::cell::RefCell;
+use std::mem;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::rings::Rings;
 use super::{Match, Subject, socket_inode};
 use crate::host::{self, Fallback};
 use crate::ids::{Fd, Inode};
@@ -47,6 +48,11 @@ impl Instances {
         }
     }
 
+    /// The io_uring instances.
+    pub(super) fn take_rings(&mut self) -> Vec<Fd> {
+        mem::take(&mut self.rings)
+    }
+
     /// Looks for more among `others`. What can't be read is left out: the warnings are of use, and no condition.
     pub(super) fn look_among(&mut self, others: &Others, dir: &FdDir) {
         for fd in others.0.borrow().iter() {
@@ -83,11 +89,9 @@ impl Others {
 pub(super) struct Watches<'a> {
     subject: &'a Subject,
     epolls: Vec<Epoll>,
-    /// The io_uring instances, and once that has been read, the inodes registered with each.
-    rings: Vec<(Fd, Option<Vec<Inode>>)>,
-    deadline: Deadline,
-    /// Until when they are asked one by one.
-    asking: Deadline,
+    rings: Rings<'a>,
+    /// Until when they are read, and until when asked one by one, from the first question on.
+    deadlines: Option<(Deadline, Deadline)>,
     asked: usize,
     /// Not every kernel can be asked ([`Feature::EpollCompare`](crate::host::Feature)).
     can_ask: bool,
@@ -100,36 +104,28 @@ struct Epoll {
 }
 
 impl<'a> Watches<'a> {
-    pub(super) fn new(subject: &'a Subject, instances: Instances) -> Self {
+    pub(super) fn new(subject: &'a Subject, mut instances: Instances) -> Self {
+        let rings = Rings::new(subject, instances.take_rings());
         let epolls = instances.epolls.into_iter().map(|fd| Epoll { fd, watched: None }).collect();
-        let rings = instances.rings.into_iter().map(|fd| (fd, None)).collect();
-        let (deadline, asking) = (Deadline::after(LIMIT), Deadline::after(ASK_LIMIT));
-        Self { subject, epolls, rings, deadline, asking, asked: 0, can_ask: true }
+        Self { subject, epolls, rings, deadlines: None, asked: 0, can_ask: true }
     }
 
     /// Notes it for a match of this process.
     pub(super) fn mark(&mut self, found: &mut Match) {
-        for (ring, registered) in &mut self.rings {
-            if registered.is_none() && self.deadline.remaining().is_none() {
-                continue;
-            }
-            let registered = registered.get_or_insert_with(|| registered_with(self.subject, *ring));
-            let is_registered = |inode: Inode| registered.binary_search(&inode).is_ok();
-            if socket_inode(&found.identity).is_some_and(is_registered) {
-                found.registered_with.push(*ring);
-            }
-        }
+        self.rings.mark(found);
         found.watched_by = self.watching(found.fd, &found.identity);
     }
 
     /// The epoll instances that watch what the descriptor refers to.
     fn watching(&mut self, fd: Fd, identity: &FdIdentity) -> Vec<Fd> {
         let mut watching = Vec::new();
+        let begin = || (Deadline::after(LIMIT), Deadline::after(ASK_LIMIT));
+        let (reading, asking) = *self.deadlines.get_or_insert_with(begin);
         for instance in &mut self.epolls {
-            if instance.watched.is_none() && self.deadline.remaining().is_none() {
+            if instance.watched.is_none() && reading.remaining().is_none() {
                 continue;
             }
-            self.can_ask &= self.asked < ASK_ONE_BY_ONE && self.asking.remaining().is_some();
+            self.can_ask &= self.asked < ASK_ONE_BY_ONE && asking.remaining().is_some();
             let asked = if self.can_ask { ask(self.subject, instance.fd, fd) } else { None };
             self.asked += 1;
             self.can_ask = asked.is_some();
@@ -178,12 +174,4 @@ fn read(subject: &Subject, epoll: Fd) -> Vec<(Fd, Option<Inode>)> {
     let mut watched: Vec<_> = watched.into_iter().map(|Watched { fd, ino }| (fd, ino)).collect();
     watched.sort_unstable();
     watched
-}
-
-/// What is registered with the ring, sorted. What can't be read is not known to be.
-fn registered_with(subject: &Subject, ring: Fd) -> Vec<Inode> {
-    let info = subject.process.fd_dir(subject.table).and_then(|dir| dir.fdinfo(ring));
-    let mut registered = info.ok().flatten().map(|info| info.registered).unwrap_or_default();
-    registered.sort_unstable();
-    registered
 }
