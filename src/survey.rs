@@ -1,13 +1,12 @@
 //! What is there: the descriptors that a selection matches, and what the socket tables say of them.
 
-use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::host::{self, Fallback};
 use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
-use crate::net::{Copies, NetError, SocketInfo, TcpState};
+use crate::net::{Copies, NetError, SocketInfo};
 use crate::proc::{FdIdentity, FdTarget, ProcError, Procfs};
 use crate::select::{self, Choice, SocketFacts, Verdict};
 use crate::selectors::Selectors;
@@ -18,6 +17,7 @@ mod calls;
 mod collect;
 mod crew;
 mod everyone;
+mod idle;
 mod look;
 mod matches;
 mod namespaces;
@@ -34,6 +34,7 @@ pub use matches::{Match, Subject};
 pub use namespaces::NetnsError;
 pub use tables::Diags;
 
+use idle::IdleTimes;
 use look::Found;
 use namespaces::Chosen;
 use tables::Tables;
@@ -113,6 +114,8 @@ impl Survey {
             return self.add_of_namespaces(found, selectors, chosen, each);
         }
         let Found { subject, matches, instances, .. } = found;
+        // A socket whose lock somebody hangs with answers nothing.
+        let _watched = watchdog::over(subject.process.pid());
         let sockets: Vec<(Fd, Inode)> =
             matches.iter().filter_map(|(fd, identity, _)| Some((*fd, socket_inode(identity)?))).collect();
         let one_by_one = detail != Detail::All && sockets.len() <= ASK_ONE_BY_ONE;
@@ -129,21 +132,18 @@ impl Survey {
             known.extend(ask(&subject, &nowhere, tables));
             table = tables.with(&subject, &unknown);
         }
-        // /proc/net/tcp, read where sock_diag(7) is not to be had, does not tell how long they have been idle.
-        let copies = LazyCell::new(|| Copies::of(&subject.process));
-        let with_idle = |fd, socket: SocketInfo| {
-            let is_connection = socket.kind == Kind::Tcp && socket.state.is_some_and(TcpState::is_connection);
-            if !wants_idle || socket.idle_ms.is_some() || !is_connection {
-                return socket;
-            }
-            let idle_ms = copies.as_ref().and_then(|copies| copies.idle_ms(fd, socket.inode));
-            SocketInfo { idle_ms, ..socket }
-        };
         let look_up = |inode| known.get(&inode).cloned().or_else(|| table.as_ref()?.get(inode));
         let mut watches = Watches::new(&subject, instances);
+        let idle_times = IdleTimes::of(&subject);
         let mut matched = false;
         for (fd, identity, verdict) in matches {
-            let socket = socket_inode(&identity).and_then(look_up).map(|socket| with_idle(fd, socket));
+            let socket = match socket_inode(&identity).and_then(look_up) {
+                Some(socket) if wants_idle => match idle_times.complete(fd, socket) {
+                    None => continue,
+                    socket => socket,
+                },
+                socket => socket,
+            };
             let is_selected = match verdict {
                 Verdict::AskSocket => self.chooses(selectors, socket.as_ref()),
                 Verdict::Yes => true,
@@ -171,6 +171,7 @@ impl Survey {
         each: &mut dyn FnMut(&Subject, Match),
     ) {
         let Found { subject, matches, instances, .. } = found;
+        let _watched = watchdog::over(subject.process.pid());
         let mut watches = Watches::new(&subject, instances);
         let mut matched = false;
         let only_tcp = bulk::only_tcp(selectors);

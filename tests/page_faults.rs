@@ -2,8 +2,13 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use common::kernel::{assumed, is_before};
 use common::{Before, Victim, evidence, fdclose, fdclose_while, skip, wait_until};
 
 /// A victim whose thread waits for its page; `None` where that can't be had.
@@ -98,6 +103,40 @@ fn a_process_whose_memory_hangs_is_given_up() {
     close_leak(&victim, "5s").exits(0);
     before.assert_lost_only(&[victim.value("fd")]);
     victim.ask("check");
+}
+
+/// Whoever asks a socket waits for a thread that hangs with its lock, and not even SIGKILL ends that: it is told.
+#[test]
+fn a_process_whose_socket_hangs_is_told_of_however_it_was_selected() {
+    if is_before(5, 6) {
+        // No socket is asked there.
+        return;
+    }
+    for selected_by in ["--pid", "--comm"] {
+        let Some(mut victim) = waiting("send") else { return };
+        let (before, pid) = (Before::of(victim.pid()), victim.pid_arg());
+        let who = if selected_by == "--pid" { &pid } else { "page_waiter" };
+        let mut fdclose = Command::new(env!("CARGO_BIN_EXE_fdclose"))
+            .args(assumed())
+            .args([selected_by, who, "--kind", "tcp", "--dry-run", "--timeout", "500ms"])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("fdclose starts");
+        let mut errors = BufReader::new(fdclose.stderr.take().expect("a pipe"));
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            errors.read_line(&mut line).map(|_| tell.send(line))
+        });
+        let told = told.recv_timeout(Duration::from_secs(20));
+        before.assert_untouched();
+        victim.ask("supply");
+        let status = fdclose.wait().expect("fdclose ends");
+        let told = told.expect("a line, while it hangs");
+        assert!(told.contains("does not come back") && told.contains(&pid), "{selected_by}: {told}");
+        assert_eq!(status.code(), Some(3), "{selected_by}");
+    }
 }
 
 /// What a thread polls for is read from the memory of its process, and that hangs.

@@ -8,6 +8,7 @@ use crate::net::Copies;
 use crate::plan::ProcessPlan;
 use crate::proc::FdTarget;
 use crate::survey::{Diags, Match, Survey};
+use crate::watchdog;
 
 /// What of `share` is still idle, and what has been heard of since it was selected. What can't be asked stays: it was
 /// idle when it was looked at, and whether it is still the same is looked at again in any case.
@@ -19,8 +20,10 @@ pub(super) fn split<'a>(
     let (Some(least), Some(subject)) = (survey.idle_for, survey.subjects.get(share.subject)) else {
         return (Cow::Borrowed(share), Vec::new());
     };
+    let _watched = watchdog::over(subject.process.pid());
     let copies = Copies::of(&subject.process);
     let mut idle_ms = |found: &Match| {
+        watchdog::beat();
         let FdTarget::Socket(inode) = found.identity.target else { return None };
         let said = copies.as_ref().and_then(|copies| copies.idle_ms(found.fd, inode));
         said.or_else(|| diags.of(subject)?.again(found.socket.as_ref()?).ok()??.idle_ms)

@@ -85,8 +85,7 @@ impl Copies {
     /// `fd`, as in [`SocketInfo::idle_ms`]. `None` if it can't be told, as in [`Self::describe`].
     #[must_use]
     pub fn idle_ms(&self, fd: Fd, inode: Inode) -> Option<u64> {
-        let copy = self.copy(fd, inode)?;
-        state_and_idle_ms(copy.as_fd())?.1
+        idle_ms(self.copy(fd, inode)?.as_fd())
     }
 
     fn copy_and_owner(&self, fd: Fd, inode: Inode) -> Option<(OwnedFd, u32)> {
@@ -122,6 +121,13 @@ pub fn tcp_state(socket: BorrowedFd<'_>) -> Result<Option<TcpState>, Errno> {
     let mut room = [0; tcp_info::HEAD];
     let info = sys::tcp_info(socket, &mut room);
     info.map(tcp_info::state).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+}
+
+/// For how many milliseconds nothing has come from the peer of a TCP connection, right now, as in
+/// [`SocketInfo::idle_ms`]; `None` if it does not tell.
+#[must_use]
+pub fn idle_ms(socket: BorrowedFd<'_>) -> Option<u64> {
+    state_and_idle_ms(socket)?.1
 }
 
 /// Whether the other end of a connection has closed it, or it has failed.
