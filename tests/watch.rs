@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::evidence::{self, CLOSE_WAIT, ESTABLISHED, LISTEN};
 use common::watching::Watching;
-use common::{Before, Ending, PATIENCE, Victim, fdclose, victim_path, wait_until};
+use common::{Before, Ending, NOBODY, Need, PATIENCE, Victim, fdclose, lacks, victim_path, wait_until};
 use serde_json::Value;
 
 /// How many of the victim's sockets are in each state, by the kernel's table.
@@ -235,4 +236,46 @@ fn a_watch_that_sees_less_than_before_says_so() {
     assert_eq!(victim.ask("check"), "open=1");
     watch.signal("TERM");
     assert_eq!(watch.finish().0, Some(0));
+}
+
+/// Whatever gets a number later is not meant: a watch for what is not there would act on a stranger's connections.
+#[test]
+fn a_watch_over_the_namespace_of_a_process_is_over_with_that() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let victim = Victim::spawn("close_wait", &["--count", "1"]);
+    let (pid, open) = (victim.pid_arg(), victim.pid());
+    let watch =
+        Watching::start(&["--netns", &pid, "--state", "close-wait", "--idle-for", "1h", "--every", "100ms"]);
+    watch.wait_for_a_look();
+    assert_eq!(watch.metric("fdclose_failed_runs_total"), Some(0.0));
+    let before = Before::of(open);
+    watch.wait_for_a_look();
+    before.assert_untouched();
+    victim.end();
+    assert_eq!(watch.finish().0, Some(1));
+
+    let run = fdclose(&["watch", "--netns", &pid, "--state", "close-wait", "--idle-for", "1h"]).exits(1);
+    run.one_error().says(&[&pid]).says(&["network namespace"]);
+}
+
+/// Processes that were asked for by name, and can't be looked into, were not seen to have no leaks.
+#[test]
+fn a_watch_that_may_not_look_into_who_is_named_is_no_success() {
+    if lacks(&[Need::Root]) {
+        return;
+    }
+    let _victim = Victim::spawn("close_wait", &["--count", "1"]);
+    for (selected, fails) in [(&["--comm", "close_wait"][..], true), (&["--state", "close-wait"], false)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fdclose"));
+        command.uid(NOBODY).gid(NOBODY);
+        let watch =
+            Watching::start_through(command, &[selected, &["--idle-for", "1h", "--every", "100ms"]].concat());
+        watch.wait_for_a_look();
+        let failed = watch.metric("fdclose_failed_runs_total").expect("a number");
+        assert_eq!(failed > 0.0, fails, "{selected:?}");
+        watch.signal("TERM");
+        assert_eq!(watch.finish().0, Some(0));
+    }
 }

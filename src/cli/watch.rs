@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::Watch;
 use super::close::own_facts;
-use super::look::{look, report_unreadable, report_watched};
+use super::look::{look, looked, report_unreadable, report_watched};
 use super::terminal::Terminal;
 use crate::apply;
 use crate::exit::Exit;
@@ -27,7 +27,7 @@ use crate::plan::{self, OwnFacts, Plan, ProcessPlan};
 use crate::proc::{Process, Procfs};
 use crate::report::{ActionReport, Outcome, WatchLine};
 use crate::selectors::{KindChoice, NetnsChoice, Selectors};
-use crate::survey::{Detail, Match, Survey};
+use crate::survey::{Detail, Match, NetnsError, Survey};
 use crate::trace::signals::{self, Held};
 
 mod exporter;
@@ -157,8 +157,17 @@ impl<'a> Watcher<'a> {
             NetnsChoice::Process(pid) => Some(*pid),
             NetnsChoice::All | NetnsChoice::Path(_) => None,
         });
-        // One that is not there is told of by the look.
-        let netns_of = in_netns.filter_map(|pid| procfs.open(pid).ok()).collect();
+        let mut netns_of = Vec::new();
+        for pid in in_netns {
+            match procfs.open(pid) {
+                Ok(process) => netns_of.push(process),
+                // Whatever gets its number later is not meant.
+                Err(source) => {
+                    looked::<()>(terminal, Err(NetnsError::Process { pid, source }.into()))?;
+                    return Ok(Err(Exit::NothingMatched));
+                }
+            }
+        }
         Ok(Ok(Self {
             terminal,
             procfs,
@@ -197,10 +206,22 @@ impl<'a> Watcher<'a> {
     }
 
     fn look_and_act(&mut self) -> anyhow::Result<Run> {
+        // Whoever started it may have ended, and their numbers be others' by now.
+        self.own = own_facts(self.procfs);
         let Some(everything) = self.everything() else {
             self.terminal.error("every process that was named has ended", None)?;
             return Ok(Run::NothingLeft);
         };
+        let netns_lost = |watcher: &Self| {
+            let ended = |process: &&Process| {
+                !process.exists().unwrap_or(true)
+                    || process.living_thread().is_err_and(|error| error.is_gone())
+            };
+            watcher.netns_of.iter().find(ended).map(Process::pid)
+        };
+        if let Some(pid) = netns_lost(self) {
+            return self.without_netns(pid);
+        }
         let looked = look(self.terminal, self.procfs, &everything, Detail::Idle)?;
         let Some(mut survey) = looked else { return Ok(Run::Over(false)) };
         // If it still exists now, the number was its own all along.
@@ -209,8 +230,9 @@ impl<'a> Watcher<'a> {
             let still: BTreeSet<Pid> = named.iter().filter(still).map(Process::pid).collect();
             survey.retain(|_, subject| still.contains(&subject.process.pid()));
         }
-        if let Some(ended) = self.netns_of.iter().find(|process| !process.exists().unwrap_or(false)) {
-            bail!("process {}, whose network namespace was meant by --netns, has ended", ended.pid());
+        // It may have had another process's number, and namespace, by the time it was looked into.
+        if let Some(pid) = netns_lost(self) {
+            return self.without_netns(pid);
         }
         // A socket counts once, whoever has how many descriptors to it.
         let states: BTreeMap<Inode, TcpState> = survey
@@ -220,7 +242,7 @@ impl<'a> Watcher<'a> {
             .collect();
         survey.narrow(&self.watch.selectors);
         self.metrics.found(states.into_values(), survey.matches.len());
-        let unseen = Unseen::of(&survey, self.named.is_some());
+        let unseen = Unseen::of(&survey, &everything);
         let has_seen_all = unseen.is_nothing();
         if self.first || (unseen != self.unseen && !has_seen_all) {
             report_unreadable(self.terminal, self.procfs, &everything, &survey)?;
@@ -244,6 +266,13 @@ impl<'a> Watcher<'a> {
         Ok(if is_read { Run::Over(!failed && has_seen_all) } else { Run::Unread })
     }
 
+    /// Nobody can tell any more which namespace was meant.
+    fn without_netns(&self, pid: Pid) -> anyhow::Result<Run> {
+        let what = format!("process {pid}, whose network namespace was meant by --netns, has ended");
+        self.terminal.error(&what, None)?;
+        Ok(Run::NothingLeft)
+    }
+
     /// All connections of the processes that are watched, idle or not: their number is a metric. `None` if every process
     /// that was named has ended.
     fn everything(&mut self) -> Option<Selectors> {
@@ -265,6 +294,10 @@ impl<'a> Watcher<'a> {
         if self.watch.method != Method::Close {
             return Ok(());
         }
+        // Only those that are there: they come and go for as long as this runs.
+        let there = |process: &Process| (process.pid(), process.start_time().ok());
+        let there: BTreeSet<_> = survey.subjects.iter().map(|subject| there(&subject.process)).collect();
+        self.warned.retain(|process| there.contains(process));
         let is_watched =
             |index: &usize| survey.matches.get(*index).is_some_and(|found| !found.watched_by.is_empty());
         let news = plan.processes.iter().filter(|share| share.act_on.iter().any(is_watched));
