@@ -1,6 +1,7 @@
 //! What is there: the descriptors that a selection matches, and what the socket tables say of them.
 
 use std::collections::HashMap;
+use std::mem;
 use std::time::Duration;
 
 use crate::host::{self, Fallback};
@@ -38,7 +39,7 @@ use idle::IdleTimes;
 use look::Found;
 use namespaces::Chosen;
 use tables::Tables;
-use watched::Watches;
+use watched::{Instances, Watches};
 
 pub use sockets::{ByNamespace, sockets};
 
@@ -47,7 +48,8 @@ pub use sockets::{ByNamespace, sockets};
 pub enum Detail {
     /// Kind, state and ends: enough to select and to act.
     Ends,
-    /// That, and for how long connections have been idle, whether it is selected by that or not.
+    /// That, and for how long connections have been idle, whether it is selected by that or not. What of their process
+    /// still uses them is looked for by [`Survey::mark`], of what is left by then: it holds up event loops.
     Idle,
     /// Everything the tables have, queue lengths too.
     All,
@@ -74,6 +76,8 @@ pub struct Survey {
     pub unasked: Vec<NetnsError>,
     /// What the sockets were asked through.
     pub diags: Diags,
+    /// By process, the instances of which it has not been looked for whether they still use a match.
+    unmarked: Vec<(usize, Instances)>,
 }
 
 /// Nothing can be found.
@@ -111,7 +115,7 @@ impl Survey {
         each: &mut dyn FnMut(&Subject, Match),
     ) {
         if let Some(chosen) = &mut tables.chosen {
-            return self.add_of_namespaces(found, selectors, chosen, each);
+            return self.add_of_namespaces(found, selectors, detail, chosen, each);
         }
         let Found { subject, matches, instances, .. } = found;
         // A socket whose lock somebody hangs with answers nothing.
@@ -133,7 +137,8 @@ impl Survey {
             table = tables.with(&subject, &unknown);
         }
         let look_up = |inode| known.get(&inode).cloned().or_else(|| table.as_ref()?.get(inode));
-        let mut watches = Watches::new(&subject, instances);
+        let (now, later) = instances.split(detail == Detail::Idle);
+        let mut watches = Watches::new(&subject, now);
         let idle_times = IdleTimes::of(&subject);
         let mut matched = false;
         for (fd, identity, verdict) in matches {
@@ -157,6 +162,7 @@ impl Survey {
             }
         }
         if matched {
+            self.unmarked.extend(later.map(|instances| (self.subjects.len(), instances)));
             self.subjects.push(subject);
         }
     }
@@ -167,12 +173,14 @@ impl Survey {
         &mut self,
         found: Found,
         selectors: &Selectors,
+        detail: Detail,
         chosen: &mut Chosen,
         each: &mut dyn FnMut(&Subject, Match),
     ) {
         let Found { subject, matches, instances, .. } = found;
         let _watched = watchdog::over(subject.process.pid());
-        let mut watches = Watches::new(&subject, instances);
+        let (now, later) = instances.split(detail == Detail::Idle);
+        let mut watches = Watches::new(&subject, now);
         let mut matched = false;
         let only_tcp = bulk::only_tcp(selectors);
         for (fd, identity, _) in matches {
@@ -191,6 +199,7 @@ impl Survey {
             }
         }
         if matched {
+            self.unmarked.extend(later.map(|instances| (self.subjects.len(), instances)));
             self.subjects.push(subject);
         }
     }
@@ -200,6 +209,18 @@ impl Survey {
         let choice = select::by_socket(selectors, &facts(socket));
         self.idle_unknown += usize::from(choice == Choice::IdleUnknown);
         choice == Choice::Yes
+    }
+
+    /// Notes of each match what of its process still uses it, where that was left for later ([`Detail::Idle`]).
+    pub fn mark(&mut self) {
+        for (index, instances) in mem::take(&mut self.unmarked) {
+            let mut matches = self.matches.iter_mut().filter(|found| found.subject == index).peekable();
+            if let (Some(subject), true) = (self.subjects.get(index), matches.peek().is_some()) {
+                let _watched = watchdog::over(subject.process.pid());
+                let mut watches = Watches::new(subject, instances);
+                matches.for_each(|found| watches.mark(found));
+            }
+        }
     }
 
     /// Leaves only the matches of which `keep` says so. The processes stay.

@@ -6,6 +6,7 @@ mod common;
 use common::before::assert_connection_ended;
 use common::evidence;
 use common::kernel::is_before;
+use common::watching::Watching;
 use common::{Before, Need, Victim, alone, fdclose, fdclose_as, lacks, outcome, skip, wait_until};
 use serde_json::{Value, json};
 
@@ -81,6 +82,26 @@ fn what_is_registered_is_closed_only_by_force() {
     let target = outcome(&fdclose(&ended).exits(0).json(), fd).clone();
     assert_eq!(target["connection"], "ended", "{target:#}");
     before.assert_untouched();
+    assert_eq!(victim.ask("check"), "open=true");
+}
+
+#[test]
+fn what_is_registered_is_left_alone_by_a_watch() {
+    let Some(mut victim) = victim("file") else { return };
+    let before = Before::of(victim.pid());
+    let args = ["--pid", &victim.pid_arg(), "--state", "close-wait", "--idle-for", "1ms", "--every", "100ms"];
+    let watch = Watching::start(&args);
+    // Idle for that long by then.
+    watch.wait_for_a_look();
+    watch.wait_for_a_look();
+    before.assert_untouched();
+    watch.signal("TERM");
+    let (status, lines) = watch.finish();
+    let [line] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert_eq!(
+        (status, &line["outcome"], &line["fd"]),
+        (Some(0), &json!("refused"), &json!(victim.value::<i32>("fd")))
+    );
     assert_eq!(victim.ask("check"), "open=true");
 }
 

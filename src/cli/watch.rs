@@ -241,6 +241,7 @@ impl<'a> Watcher<'a> {
             .filter_map(|found| Some((found.identity.target.inode()?, found.tcp_state()?)))
             .collect();
         survey.narrow(&self.watch.selectors);
+        survey.mark();
         self.metrics.found(states.into_values(), survey.matches.len());
         let unseen = Unseen::of(&survey, &everything);
         let has_seen_all = unseen.is_nothing();

@@ -48,6 +48,11 @@ impl Instances {
         }
     }
 
+    /// These for now, and none for later; or, if that `can_wait`, the other way round.
+    pub(super) fn split(self, can_wait: bool) -> (Self, Option<Self>) {
+        if can_wait { (Self::default(), Some(self)) } else { (self, None) }
+    }
+
     /// The io_uring instances.
     pub(super) fn take_rings(&mut self) -> Vec<Fd> {
         mem::take(&mut self.rings)
