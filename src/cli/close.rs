@@ -6,8 +6,8 @@ use std::panic::resume_unwind;
 use anyhow::Context as _;
 
 use super::Action;
-use super::look::{look, report_nothing, report_unreadable, report_watched};
-use super::terminal::Terminal;
+use super::look::{look, report_nothing, report_unreadable, report_untold, report_watched};
+use super::terminal::{Terminal, Unwritten};
 use crate::apply::{self, Acts};
 use crate::doctor;
 use crate::exit::Exit;
@@ -67,6 +67,7 @@ pub fn run(
     let (stage, held) = work::on_work_thread(oversight, work).context("can't start a thread")?;
     drop(bar);
     let stage = stage.unwrap_or_else(|panic| resume_unwind(panic))?;
+    let is_over = matches!(stage, Stage::Done(..));
     let (report, named, _held) = match stage {
         Stage::Over(exit) => return Ok(exit),
         Stage::Preview(report, named) => {
@@ -80,16 +81,26 @@ pub fn run(
             (ActionReport { explanation, ..report }, named, Some(held))
         }
     };
-    terminal.result(|layout, out| match (output.json, output.quiet) {
+    let written = terminal.result(|layout, out| match (output.json, output.quiet) {
         (true, _) => json::write(&report, out),
         (false, true) => Ok(()),
         (false, false) => result::write(&report, verbose, layout, out),
-    })?;
-    if !output.json {
+    });
+    if !output.json || written.is_err() {
         terminal.diagnostic(|layout, out| failures::write(&report, layout, out))?;
     }
     let exit = Exit::of_action(&report);
-    Ok(if exit == Exit::Success && named == Named::Unseen { Exit::Failed } else { exit })
+    match written {
+        Ok(()) if exit == Exit::Success && named == Named::Unseen => Ok(Exit::Failed),
+        Ok(()) => Ok(exit),
+        Err(unwritten) if is_over => {
+            let hint = "'fdclose list' with the same selectors shows what is left";
+            report_untold(terminal, &unwritten, &result::brief(&report), hint)?;
+            // That a process could not be restored is worse.
+            Ok(exit.max(Exit::Failed))
+        }
+        Err(unwritten) => Err(unwritten.untouched()),
+    }
 }
 
 fn act(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Stage> {
@@ -152,10 +163,11 @@ fn explained(
     let explanation = doctor::explain(procfs, survey, plan);
     if !output.json {
         let preview = apply::preview(survey, plan, *method, true);
-        terminal.result(|layout, out| {
+        let told = terminal.result(|layout, out| {
             explain::write(&explanation, &preview, verbose, layout, out)?;
             writeln!(out)
-        })?;
+        });
+        told.map_err(Unwritten::untouched)?;
     }
     Ok(Some(explanation))
 }
@@ -203,7 +215,7 @@ pub(super) fn agree_to(
         )?;
         return Ok(false);
     }
-    terminal.result(preview)?;
+    terminal.result(preview).map_err(Unwritten::untouched)?;
     let mut input = BufReader::new(io::stdin().lock());
     let agreed = confirm::ask(verb, descriptors, processes, &mut input, &mut io::stderr().lock())
         .context("can't ask on the terminal")?;

@@ -61,7 +61,8 @@ Examples:
 Exit status:
   0  something is listed
   1  nothing matched
-  2  wrong usage, or nothing could be read";
+  2  wrong usage, or nothing could be read
+  3  /proc can't be read, or the list can't be written";
 
 pub(super) const DEMO: &str = "\
 Make a CLOSE-WAIT leak in a child process, show it, close it.

@@ -2,11 +2,12 @@
 
 use super::KeepaliveAction;
 use super::close::agree_to;
-use super::look::{look, report_nothing, report_unreadable};
+use super::look::{look, report_nothing, report_unreadable, report_untold};
 use super::terminal::Terminal;
 use crate::exit::Exit;
 use crate::keepalive;
 use crate::kind::Kind;
+use crate::output::units::Count;
 use crate::output::{self, json};
 use crate::proc::Procfs;
 use crate::report::KeepaliveReport;
@@ -43,15 +44,25 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &KeepaliveAction) -> an
         }
     }
     let report = keepalive::apply(&survey, *wish, *dry_run);
-    terminal.result(|layout, out| match (output.json, output.quiet) {
+    let written = terminal.result(|layout, out| match (output.json, output.quiet) {
         (true, _) => json::write(&report, out),
         (false, true) => Ok(()),
         (false, false) => output::keepalive::write(&report, layout, out),
-    })?;
-    if !output.json {
+    });
+    if !output.json || written.is_err() {
         terminal.diagnostic(|layout, out| output::keepalive::write_failures(&report, layout, out))?;
     }
-    Ok(Exit::of_outcomes(report.summary, true))
+    match written {
+        Ok(()) => Ok(Exit::of_outcomes(report.summary, true)),
+        Err(unwritten) if *dry_run => Err(unwritten.untouched()),
+        Err(unwritten) => {
+            let counts = report.summary;
+            let done = format!("keepalive is on for {} of {}", Count(counts.done), Count(counts.matched));
+            let hint = "'fdclose keepalive --dry-run' with the same selectors shows what is in force";
+            report_untold(terminal, &unwritten, &done, hint)?;
+            Ok(Exit::Failed)
+        }
+    }
 }
 
 /// Where nothing says which sort is meant, TCP is.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::terminal::Terminal;
+use super::terminal::{Terminal, Unwritten};
 use crate::error::AttachError;
 use crate::exit::Exit;
 use crate::host::Feature;
@@ -166,6 +166,20 @@ pub(super) fn report_nothing(terminal: &Terminal, selectors: &Selectors) -> io::
         }
         _ => terminal.error("nothing matched", Some("fdclose list --kind any shows what is there")),
     }
+}
+
+/// Says what was `done` although its result could not be written, and the `hint` how to see that.
+///
+/// # Errors
+/// A failure of standard error.
+pub(super) fn report_untold(
+    terminal: &Terminal,
+    unwritten: &Unwritten,
+    done: &str,
+    hint: &str,
+) -> io::Result<()> {
+    let what = format!("{unwritten}; what was selected has been acted on all the same: {done}");
+    terminal.error(&what, Some(hint))
 }
 
 /// Why a process that is there has no descriptors at all, if that is so.

@@ -1,9 +1,42 @@
 //! Where results and diagnostics go, and how wide and colourful.
 
+use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+use nix::errno::Errno;
 
 use crate::output::style::{ColorChoice, Palette};
 use crate::output::{Layout, screen, terminal_height, terminal_width, unless_unread};
+
+/// A result that nobody got: standard output can't be written to, for another reason than that its reader has left.
+#[derive(Debug)]
+pub struct Unwritten(io::Error);
+
+impl Unwritten {
+    /// The same where it is the end of an action that has touched nothing yet.
+    #[must_use]
+    pub fn untouched(self) -> anyhow::Error {
+        anyhow::anyhow!("{self}; nothing was touched")
+    }
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl std::error::Error for Unwritten {}
+
+impl fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("can't write to standard output: ")?;
+        match self.0.raw_os_error() {
+            Some(errno) => f.write_str(Errno::from_raw(errno).desc()),
+            None => self.0.fmt(f),
+        }
+    }
+}
 
 /// The two streams of the command, as the user set them up.
 #[derive(Debug, Clone, Copy)]
@@ -41,9 +74,12 @@ impl Terminal {
     ///
     /// # Errors
     /// Any other failure of the stream.
-    pub fn result(&self, write: impl FnOnce(&Layout, &mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    pub fn result(
+        &self,
+        write: impl FnOnce(&Layout, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Unwritten> {
         let mut out = BufWriter::new(io::stdout().lock());
-        unless_unread(write(&self.stdout, &mut out).and_then(|()| out.flush()))
+        unless_unread(write(&self.stdout, &mut out).and_then(|()| out.flush())).map_err(Unwritten)
     }
 
     /// Writes a result in the place of the one before: on a terminal that is `cleared`, as much of it as fits on the
@@ -56,7 +92,7 @@ impl Terminal {
         cleared: bool,
         first: bool,
         write: impl FnOnce(&Layout, &mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, Unwritten> {
         let mut out = BufWriter::new(io::stdout().lock());
         let height = if cleared { terminal_height(&io::stdout()) } else { None };
         let written = match height {
@@ -70,7 +106,7 @@ impl Terminal {
         };
         match written.and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            other => other.map(|()| true),
+            other => Ok(other.map(|()| true)?),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
@@ -13,7 +13,7 @@ use nix::sys::signalfd::SignalFd;
 use super::Watch;
 use super::close::own_facts;
 use super::look::{look, looked, report_unreadable, report_watched};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, Unwritten};
 use crate::apply;
 use crate::exit::Exit;
 use crate::ids::{Fd, Inode, Pid};
@@ -349,7 +349,11 @@ impl<'a> Watcher<'a> {
         self.refused = refused;
         match written.and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            written => Ok(written.map(|()| true)?),
+            Err(error) => {
+                let unwritten = Unwritten::from(error);
+                bail!("{unwritten}; the lines of this look are lost")
+            }
+            Ok(()) => Ok(true),
         }
     }
 }

@@ -138,6 +138,13 @@ fn write_sum(
     write_pause(report, "longest pause", out)
 }
 
+/// What was done in a few words: `closed 2 of 3`.
+#[must_use]
+pub fn brief(report: &ActionReport) -> String {
+    let (verb, done) = verb(report);
+    format!("{verb} {} of {}", Count(done), Count(report.targets.len()))
+}
+
 /// The word for what was done, and how often it was.
 fn verb(report: &ActionReport) -> (&'static str, usize) {
     let counts = report.summary;

@@ -31,7 +31,7 @@ pub(crate) use needs::{Need, lacks, skip};
 pub(crate) use tool::{
     Run, Started, command, fdclose, fdclose_as, fdclose_before_5_6, fdclose_denied, fdclose_dying_at,
     fdclose_through, fdclose_unshared, fdclose_while, fdclose_without, outcome, start_fdclose,
-    start_fdclose_with,
+    start_fdclose_into, start_fdclose_with,
 };
 pub(crate) use victim::Victim;
 pub(crate) use wait::{Ending, PATIENCE, wait_until};

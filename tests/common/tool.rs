@@ -140,6 +140,14 @@ pub(crate) fn start_fdclose_with(args: &[&str], variables: &[(&str, &str)]) -> S
     Started(Some(command.spawn().expect("fdclose starts")))
 }
 
+/// Starts fdclose with `stdout` as its standard output, as in `fdclose >/dev/full`.
+#[track_caller]
+pub(crate) fn start_fdclose_into(stdout: impl Into<Stdio>, args: &[&str]) -> Started {
+    let mut command = command();
+    command.args(args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+    Started(Some(command.spawn().expect("fdclose starts")))
+}
+
 impl Started {
     pub(crate) fn pid(&self) -> u32 {
         self.0.as_ref().expect("it is not finished").id()
