@@ -4,7 +4,10 @@ mod common;
 
 use std::path::Path;
 
-use common::{Before, NOBODY, Need, Victim, evidence, fdclose, fdclose_as, fdclose_denied, lacks};
+use common::{
+    Before, NOBODY, Need, Victim, evidence, fdclose, fdclose_as, fdclose_denied, fdclose_through, lacks,
+    wait_until,
+};
 use serde_json::Value;
 
 /// Whether the check `name` is passed.
@@ -78,7 +81,56 @@ fn an_ordinary_user_is_told_what_is_lacking() {
     assert!(passes(&document, "close"), "of a child: {document:#}");
     assert!(document["target"]["refusal"].as_str().is_some_and(|why| why.contains("user 0")), "{document:#}");
     assert_eq!(document["advice"]["method"], Value::Null);
+    assert_eq!(document["target"]["descriptors"], Value::Null);
     before.assert_untouched();
+}
+
+/// CAP_NET_ADMIN alone ends connections, but not by descriptors that fdclose may not see.
+#[test]
+fn who_may_not_look_is_told_of_what_needs_no_look() {
+    if lacks(&[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    let victim = Victim::spawn("close_wait", &[]);
+    let pid = victim.pid_arg();
+    let user = NOBODY.to_string();
+    let ids = ["--reuid", &user, "--regid", &user, "--clear-groups"];
+    let capabilities = ["--inh-caps", "+net_admin", "--ambient-caps", "+net_admin"];
+    let setpriv = [&["setpriv"], &ids[..], &capabilities].concat();
+    // What would be refused is not recommended.
+    fdclose_through(&setpriv, &["--pid", &pid, "--fd", "3", "--method", "destroy"])
+        .exits(2)
+        .says(&["can't look into process"]);
+    let document = fdclose_through(&setpriv, &["doctor", "--pid", &pid, "--json"]).exits(0).json();
+    let advice = &document["advice"];
+    assert_eq!((&advice["method"], &document["target"]["descriptors"]), (&Value::Null, &Value::Null));
+    let why = advice["why"].as_str().expect("a reason");
+    assert!(why.contains("run fdclose as root") && why.contains("`ss --kill`"), "{why}");
+    let shown = fdclose_through(&setpriv, &["doctor", "--pid", &pid]).exits(0).stdout;
+    assert!(shown.contains("\nits descriptors can't be looked at\n"), "{shown}");
+    assert!(shown.contains("\nBest here: none: fdclose may not look into the process"), "{shown}");
+}
+
+#[test]
+fn no_method_is_recommended_where_nothing_is_to_be_closed() {
+    let mut victim = Victim::spawn("close_wait", &[]);
+    victim.kill();
+    wait_until("a zombie", || evidence::state(victim.pid()) == 'Z');
+    let mut nobodies = vec![(victim.pid_arg(), "it is a zombie")];
+    if !lacks(&[Need::KernelThreads]) {
+        nobodies.push(("2".to_owned(), "it is a kernel thread"));
+    }
+    for (pid, why) in nobodies {
+        let document = fdclose(&["doctor", "--pid", &pid, "--json"]).exits(0).json();
+        let (target, advice) = (&document["target"], &document["advice"]);
+        assert_eq!((&advice["method"], &target["descriptors"]), (&Value::Null, &0.into()), "{document:#}");
+        assert!(target["refusal"].as_str().is_some_and(|refusal| refusal.contains(why)), "{document:#}");
+        let shown = fdclose(&["doctor", "--pid", &pid]).exits(0).stdout;
+        assert!(shown.contains(&format!("\nBest here: none: there is nothing to close: {why}")), "{shown}");
+    }
+    let victim = Victim::spawn("zombie_leader", &[]);
+    let document = fdclose(&["doctor", "--pid", &victim.pid_arg(), "--json"]).exits(0).json();
+    assert_eq!(document["advice"]["method"], "close", "others of its threads live: {document:#}");
 }
 
 #[test]

@@ -31,6 +31,11 @@ pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>, of: Optio
             }
         }
     };
+    if of.is_none()
+        && let Some(why) = target.and_then(out_of_reach)
+    {
+        return Advice { method: None, why };
+    }
     // With a filter around fdclose the child has it, too, which others need not have.
     let can_close = works("close") || (works("ptrace") && works("process_vm") && !works(UNCONFINED));
     if !can_close {
@@ -77,6 +82,25 @@ pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>, of: Optio
     use_it("close", why.to_owned())
 }
 
+/// Why no method finds a descriptor of the process to work on, if that is so.
+fn out_of_reach(target: &PatientReport) -> Option<String> {
+    let refusal = target.refusal.as_deref();
+    match target.descriptors {
+        Some(0) => {
+            Some(format!("there is nothing to close: {}", refusal.unwrap_or("it has no descriptors open")))
+        }
+        Some(_) => None,
+        None => {
+            let why = refusal.map(|refusal| format!(": {refusal}")).unwrap_or_default();
+            let way_out = target.hint.as_deref().unwrap_or("run fdclose as root");
+            Some(format!(
+                "fdclose may not look into the process, as every method has to{why} ({way_out}); without that \
+                 right `ss --kill` ends a connection by its addresses, with CAP_NET_ADMIN"
+            ))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +133,7 @@ mod tests {
             other_namespaces: Some(vec![]),
             runtime: None,
             runtime_risk: None,
+            descriptors: Some(5),
             epoll_instances: 0,
             io_urings: vec![],
             refusal: None,
@@ -130,7 +155,11 @@ mod tests {
             (&["close", UNCONFINED], Some(plain()), Some("close")),
             (&["close", UNCONFINED, "ptrace"], Some(plain()), Some("destroy")),
             (&[], Some(refused.clone()), Some("destroy")),
-            (&["SOCK_DESTROY"], Some(refused), None),
+            (&["SOCK_DESTROY"], Some(refused.clone()), None),
+            (&[], Some(PatientReport { descriptors: None, ..refused.clone() }), None),
+            (&[], Some(PatientReport { descriptors: Some(0), ..refused }), None),
+            (&[], Some(PatientReport { descriptors: Some(0), ..plain() }), None),
+            (&["close"], Some(PatientReport { descriptors: None, ..plain() }), None),
             (&[], Some(confined.clone()), Some("close")),
             (&["seccomp suspension"], Some(confined.clone()), Some("shutdown")),
             (&["seccomp suspension", "pidfd_getfd"], Some(confined), Some("destroy")),

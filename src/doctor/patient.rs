@@ -23,7 +23,11 @@ pub(super) fn look_at(procfs: &Procfs, process: &Process) -> Result<PatientRepor
     let exe = process.exe().ok().flatten().unwrap_or_default();
     let begin = begin(process, &maps, &exe);
     let runtime = runtime::of(&exe, &maps, &begin);
-    let (epoll_instances, io_urings) = descriptors(process).unwrap_or_default();
+    let Descriptors { count, epolls, rings } = if has_none(process) {
+        Descriptors { count: Some(0), ..Descriptors::default() }
+    } else {
+        Descriptors::of(process).unwrap_or_default()
+    };
     Ok(PatientReport {
         pid: process.pid(),
         comm: Text::from(status.name.clone()),
@@ -40,8 +44,9 @@ pub(super) fn look_at(procfs: &Procfs, process: &Process) -> Result<PatientRepor
         other_namespaces: other_namespaces(procfs, process),
         runtime: runtime.map(|runtime| runtime.name),
         runtime_risk: runtime.map(|runtime| runtime.risk),
-        epoll_instances,
-        io_urings,
+        descriptors: count,
+        epoll_instances: epolls,
+        io_urings: rings,
         refusal,
         hint,
     })
@@ -60,7 +65,11 @@ fn refusal(procfs: &Procfs, process: &Process, status: &Status) -> (Option<Strin
     if process.stat().is_ok_and(|stat| stat.is_kernel_thread()) {
         return told(Refusal::KernelThread);
     }
-    let tid = process.living_thread().unwrap_or(leader);
+    let tid = match process.living_thread() {
+        // What a zombie is in may be asked as well.
+        Err(error) if error.is_gone() => return told(Refusal::Zombie),
+        living => living.unwrap_or(leader),
+    };
     let may = match process.syscall(tid) {
         Ok(_) => status.tracer_pid.is_none(),
         // A kernel without that file: the rules have to tell.
@@ -98,19 +107,38 @@ fn other_namespaces(procfs: &Procfs, process: &Process) -> Option<Vec<&'static s
     Some(others)
 }
 
-/// How many epoll instances it has, and its io_uring instances.
-fn descriptors(process: &Process) -> Result<(usize, Vec<RingReport>), ProcError> {
-    let dir = process.fd_dir_of_process()?;
-    let (mut epolls, mut rings) = (0, Vec::new());
-    for fd in dir.list()? {
-        match dir.read(fd)?.map(|target| target.kind()) {
-            Some(Kind::Epoll) => epolls += 1,
-            Some(Kind::IoUring) => {
-                let registered_files = dir.fdinfo(fd)?.and_then(|info| info.user_files);
-                rings.push(RingReport { fd, registered_files });
+/// Whether it is of the sort that has no descriptors, as anybody may see.
+fn has_none(process: &Process) -> bool {
+    process.stat().is_ok_and(|stat| stat.is_kernel_thread())
+        || process.living_thread().is_err_and(|error| error.is_gone())
+}
+
+/// What it has.
+#[derive(Default)]
+struct Descriptors {
+    /// How many; `None` if they can't be read.
+    count: Option<usize>,
+    /// How many of them are epoll instances.
+    epolls: usize,
+    /// Which of them are io_uring instances.
+    rings: Vec<RingReport>,
+}
+
+impl Descriptors {
+    fn of(process: &Process) -> Result<Self, ProcError> {
+        let dir = process.fd_dir_of_process()?;
+        let fds = dir.list()?;
+        let mut found = Self { count: Some(fds.len()), ..Self::default() };
+        for fd in fds {
+            match dir.read(fd)?.map(|target| target.kind()) {
+                Some(Kind::Epoll) => found.epolls += 1,
+                Some(Kind::IoUring) => {
+                    let registered_files = dir.fdinfo(fd)?.and_then(|info| info.user_files);
+                    found.rings.push(RingReport { fd, registered_files });
+                }
+                _ => {}
             }
-            _ => {}
         }
+        Ok(found)
     }
-    Ok((epolls, rings))
 }

@@ -68,6 +68,9 @@ pub(super) fn write_target(target: &PatientReport, layout: &Layout, out: &mut dy
     if let (Some(runtime), Some(risk)) = (target.runtime, target.runtime_risk) {
         lines.push(format!("runtime {runtime}: {risk}"));
     }
+    if target.descriptors.is_none() {
+        lines.push("its descriptors can't be looked at".to_owned());
+    }
     if target.epoll_instances > 0 {
         lines.push(format!("{}: it has an event loop", Counted(target.epoll_instances, "epoll instance")));
     }

@@ -51,6 +51,8 @@ pub struct PatientReport {
     pub runtime: Option<&'static str>,
     /// What it means there to close a descriptor that is still in use.
     pub runtime_risk: Option<&'static str>,
+    /// How many descriptors it has; `None` where fdclose may not look.
+    pub descriptors: Option<usize>,
     /// How many epoll(7) instances it has.
     pub epoll_instances: usize,
     /// Its io_uring(7) instances.
