@@ -216,7 +216,13 @@ fn runtimes_and_rings_are_known_by_what_is_mapped() {
 
 #[test]
 fn it_leaves_nothing_behind_and_needs_a_process_that_is_there() {
-    fdclose(&["doctor", "--pid", "2147483647"]).exits(2).one_error().says(&["no process 2147483647"]);
+    fdclose(&["doctor", "--pid", "2147483647"]).exits(1).one_error().says(&["no process 2147483647"]);
+    let own = std::process::id().to_string();
+    for several in [&["--pid", "2147483647", "--pid", &own][..], &["--pid", &format!("{own},{own}")]] {
+        let run = fdclose(&[&["doctor"], several].concat()).exits(2);
+        run.one_error().says(&["doctor looks at one process: give one --pid"]);
+        assert_eq!(run.stdout, "", "{run:#?}");
+    }
     let run = fdclose(&["doctor"]).exits(0);
     assert!(run.stderr.is_empty(), "{run:#?}");
     assert!(run.stdout.starts_with("Linux ") && run.stdout.contains("\nBest here: "), "{run:#?}");

@@ -13,15 +13,16 @@ use super::{
 };
 use crate::host::Version;
 use crate::ids::Pid;
-use crate::net::KeepaliveWish;
 use crate::output::style::ColorChoice;
 use crate::trace::Signal;
 
 mod policy;
 mod selectors;
+mod wish;
 
 use policy::RawPolicy;
 use selectors::RawSelectors;
+use wish::RawWish;
 
 /// The ids of the options that every command takes, before it or after.
 pub(super) const GLOBAL: &[&str] = &["verbose", "color", "assume_kernel"];
@@ -145,12 +146,18 @@ enum RawCommand {
     #[command(hide = true, name = super::watch::EXPORTER_COMMAND)]
     MetricsServer,
     /// Say what works on this host, on a process, and why not
-    #[command(long_about = help::DOCTOR, args_override_self = true, term_width = help::WIDTH)]
+    #[command(
+        long_about = help::DOCTOR,
+        after_long_help = help::AFTER_DOCTOR,
+        args_override_self = true,
+        term_width = help::WIDTH
+    )]
     #[command(override_usage = "fdclose doctor [--pid PID] [--json]")]
     Doctor {
         /// Also look at this process
-        #[arg(long, value_name = "PID", value_parser = values::pid(), allow_hyphen_values = true)]
-        pid: Option<Pid>,
+        #[arg(long, value_name = "PID", action = ArgAction::Append, value_delimiter = ',')]
+        #[arg(value_parser = values::pid(), allow_hyphen_values = true)]
+        pid: Vec<Pid>,
         /// Print one JSON document
         #[arg(long, help_heading = "Output")]
         json: bool,
@@ -248,34 +255,6 @@ struct RawConduct {
 }
 
 #[derive(Debug, Clone, Copy, Args)]
-#[command(next_help_heading = "Keepalive")]
-struct RawWish {
-    /// Ask the peer after so long without a word from it
-    ///
-    /// A time in whole seconds, up to 32767s. What is not given stays as the socket has it: 2 hours, 75
-    /// seconds and 9 times, unless the system or the application has others.
-    #[arg(long, value_name = "TIME", value_parser = values::keepalive_time(), allow_hyphen_values = true)]
-    idle: Option<u32>,
-    /// Ask again every so often
-    #[arg(long, value_name = "TIME", value_parser = values::keepalive_time(), allow_hyphen_values = true)]
-    interval: Option<u32>,
-    /// End the connection after so many questions without an answer, 1 to 127
-    #[arg(long, value_name = "N", value_parser = values::keepalive_count(), allow_hyphen_values = true)]
-    count: Option<u32>,
-    /// End it after so long without an acknowledgement (TCP_USER_TIMEOUT)
-    ///
-    /// This ends connections with data on the way, too, for which the kernel asks no keepalive questions.
-    #[arg(long, value_name = "TIME", value_parser = values::user_timeout(), allow_hyphen_values = true)]
-    user_timeout: Option<u32>,
-    /// Touch nothing, show what would be done
-    #[arg(short = 'n', long)]
-    dry_run: bool,
-    /// Do not ask before acting on a broad selection
-    #[arg(short, long)]
-    yes: bool,
-}
-
-#[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Output")]
 struct RawOutput {
     /// Print one JSON document
@@ -308,6 +287,11 @@ enum RawColor {
 impl Raw {
     /// Options that would be ignored without a word.
     pub(super) fn contradiction(&self) -> Option<UsageError> {
+        if let Some(RawCommand::Doctor { pid, .. }) = &self.command
+            && pid.len() > 1
+        {
+            return Some(UsageError::several_patients());
+        }
         if self.conduct.signal.is_some() && !matches!(self.conduct.method, RawMethod::Kill) {
             let message = "--signal has a meaning for --method kill only".to_owned();
             return Some(UsageError { message, hint: None });
@@ -337,12 +321,7 @@ impl From<Raw> for Cli {
             }
             Some(RawCommand::Keepalive { selectors, wish, output }) => Command::Keepalive(KeepaliveAction {
                 selectors: selectors.into(),
-                wish: KeepaliveWish {
-                    idle_s: wish.idle,
-                    interval_s: wish.interval,
-                    count: wish.count,
-                    user_timeout_ms: wish.user_timeout,
-                },
+                wish: wish.into(),
                 dry_run: wish.dry_run,
                 yes: wish.yes,
                 output: output.into(),
@@ -358,7 +337,9 @@ impl From<Raw> for Cli {
                 timeout: policy.timeout,
                 policy: policy.into(),
             }),
-            Some(RawCommand::Doctor { pid, json }) => Command::Doctor(Doctor { pid, json }),
+            Some(RawCommand::Doctor { pid, json }) => {
+                Command::Doctor(Doctor { pid: pid.first().copied(), json })
+            }
             Some(RawCommand::DoctorSubject) => Command::DoctorSubject,
             Some(RawCommand::MetricsServer) => Command::MetricsServer,
             Some(RawCommand::Demo) => Command::Demo,

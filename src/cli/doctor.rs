@@ -16,12 +16,12 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, asked: &Doctor) -> anyhow::Resu
     let report = match examine(procfs, asked.pid) {
         Ok(report) => report,
         Err(error) => {
-            let what = match asked.pid {
-                Some(pid) if error.is_gone() => format!("there is no process {pid}"),
-                _ => printable(error.to_string().as_bytes()).into_owned(),
+            let (what, exit) = match asked.pid {
+                Some(pid) if error.is_gone() => (format!("there is no process {pid}"), Exit::NothingMatched),
+                _ => (printable(error.to_string().as_bytes()).into_owned(), Exit::Refused),
             };
             terminal.error(&what, None)?;
-            return Ok(Exit::Refused);
+            return Ok(exit);
         }
     };
     terminal.result(|layout, out| {

@@ -87,7 +87,13 @@ Examples:
   Find vanished peers of a server within two minutes:
     fdclose keepalive --pid 1234 --state established --idle 1m --interval 10s --count 6
   See what is in force:
-    fdclose keepalive --pid 1234 --dry-run";
+    fdclose keepalive --pid 1234 --dry-run
+
+Exit status:
+  0  keepalive is set for all, or would be
+  1  nothing matched
+  2  wrong usage, or refused before anything was touched
+  3  something failed; the rest was done";
 
 pub(super) const WATCH: &str = "\
 Close what is idle for too long, again and again.
@@ -117,3 +123,10 @@ Say what works on this host, on a process, and why not.
 Everything is tried, on a child made for it and on sockets of fdclose's own; nothing is concluded from version numbers. \
 Of the process that is named only what /proc shows is read: it is not stopped, and nothing is asked of it. At the end \
 stands which method is the right one, and why.";
+
+pub(super) const AFTER_DOCTOR: &str = "\
+Exit status:
+  0  it was looked at, whatever works
+  1  there is no such process
+  2  wrong usage, or the process can't be looked at
+  3  what was found can't be written";

@@ -172,6 +172,8 @@ fn one_line_for_everything_wrong() {
         "watch --pid 5 --idle-for 1h --json",
         "keepalive --pid 5 --method close",
         "doctor --inode 5",
+        "doctor --pid 5 --pid 6",
+        "doctor --pid 5,6",
         "--pid 5 --fd 3 --method reset --signal TERM",
         "--pid 5 --fd 3 --method reset --seq x",
     ];
@@ -275,7 +277,9 @@ fn long_help_tells_every_state_and_kind() {
 
 #[test]
 fn help_of_commands() {
-    insta::assert_snapshot!(help("list --help") + "\n" + &help("list -h") + "\n" + &help("demo --help"));
+    let lines =
+        ["list --help", "list -h", "keepalive --help", "watch --help", "doctor --help", "demo --help"];
+    insta::assert_snapshot!(lines.map(help).join("\n"));
 }
 
 #[test]

@@ -86,6 +86,13 @@ impl UsageError {
         }
     }
 
+    pub(super) fn several_patients() -> Self {
+        Self {
+            message: "doctor looks at one process: give one --pid".to_owned(),
+            hint: Some("run it again for each of the others".to_owned()),
+        }
+    }
+
     pub(super) fn misplaced(option: &str, command: &str, also_there: bool) -> Self {
         let message = if also_there {
             format!("--{option} belongs after '{command}': fdclose {command} --{option} ...")
