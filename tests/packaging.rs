@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::kernel::is_before;
-use common::{NOBODY, Need, Victim, fdclose_denied, fdclose_through, lacks};
+use common::{NOBODY, Need, Victim, fdclose, fdclose_denied, fdclose_through, lacks};
 
 /// What systemd makes of filters on system calls (systemd.exec(5), "Sandboxing" and "System Call Filtering").
 const FILTERS: [&str; 16] = [
@@ -123,6 +123,23 @@ fn the_capabilities_of_the_unit_are_enough() {
 }
 
 #[test]
+fn the_man_page_is_sound() {
+    if lacks(&[Need::Program("groff")]) {
+        return;
+    }
+    let page = tempfile::NamedTempFile::new().expect("a temporary file");
+    let run = fdclose(&["generate", "man"]).exits(0);
+    fs::write(page.path(), &run.stdout).expect("it can be written");
+    let shown = Command::new("groff").args(["-man", "-Tutf8", "-ww", "-P-cbou"]).arg(page.path()).output();
+    let shown = shown.expect("it runs");
+    assert!(shown.status.success() && shown.stderr.is_empty(), "{}", String::from_utf8_lossy(&shown.stderr));
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for words in ["--max-per-run <N>", "--user-timeout <TIME>", "every process that was named has ended"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+}
+
+#[test]
 fn the_arguments_of_the_unit_are_accepted_and_touch_nothing() {
     let text = text("fdclose-watch.service");
     let arguments = text.lines().find_map(|line| line.strip_prefix("Environment=\"FDCLOSE_WATCH_ARGS="));
@@ -131,5 +148,5 @@ fn the_arguments_of_the_unit_are_accepted_and_touch_nothing() {
     assert!(words.contains(&"--dry-run"), "nothing is closed before somebody has said what: {arguments}");
     // One process that is none ends it at once.
     words.extend(["--pid", "2147483647"]);
-    common::fdclose(&[&["watch"], &words[..]].concat()).exits(1).one_error().says(&["there is no process"]);
+    fdclose(&[&["watch"], &words[..]].concat()).exits(1).one_error().says(&["there is no process"]);
 }

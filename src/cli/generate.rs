@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use clap::CommandFactory as _;
-use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
 
-use super::{args, help};
+use super::args;
 use crate::host::Fallback;
+
+mod man;
 
 /// What to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum What {
 /// What `out` says.
 pub fn write(what: What, out: &mut dyn Write) -> io::Result<()> {
     match what {
-        What::Man => man(out),
+        What::Man => man::write(out),
         What::Completions(shell) => {
             // clap_complete panics on a writer that fails; a vector never does.
             let mut script = Vec::new();
@@ -38,65 +38,6 @@ pub fn write(what: What, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "{}\t{}\t{}", fallback.name(), fallback.feature(), fallback.what())
         }),
     }
-}
-
-/// One page for everything: the commands are few and share their options.
-fn man(out: &mut dyn Write) -> io::Result<()> {
-    let mut command = args::Raw::command();
-    command.build();
-    let commands: Vec<clap::Command> =
-        command.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
-    let page = Man::new(command.clone()).manual("User Commands");
-    page.render_title(out)?;
-    page.render_name_section(out)?;
-    synopsis(out)?;
-    page.render_description_section(out)?;
-    page.render_options_section(out)?;
-    let mut roff = Roff::new();
-    roff.control("SH", ["COMMANDS"]);
-    for command in commands {
-        roff.control("TP", []).text([bold(format!("fdclose {}", command.get_name()))]);
-        let about = command.get_long_about().or(command.get_about());
-        paragraphs(&mut roff, &about.map(ToString::to_string).unwrap_or_default());
-    }
-    sections(&mut roff, help::AFTER_LONG);
-    roff.control("SH", ["SEE ALSO"]);
-    let see = [("ss", "(8), "), ("lsof", "(8), "), ("ptrace", "(2), "), ("proc", "(5)")];
-    roff.text(see.map(|(name, section)| [bold(name), roman(section)]).concat());
-    roff.to_writer(out)
-}
-
-fn synopsis(out: &mut dyn Write) -> io::Result<()> {
-    let mut roff = Roff::new();
-    roff.control("SH", ["SYNOPSIS"]).control("nf", []);
-    for line in help::USAGE.lines() {
-        roff.text([roman(line.trim())]);
-    }
-    roff.control("fi", []).to_writer(out)
-}
-
-fn paragraphs(roff: &mut Roff, text: &str) {
-    for (at, paragraph) in text.split("\n\n").enumerate() {
-        if at > 0 {
-            roff.control("IP", []);
-        }
-        roff.text([roman(paragraph)]);
-    }
-}
-
-/// Sections as the help text has them: a heading that ends in a colon, and lines under it.
-fn sections(roff: &mut Roff, text: &str) {
-    for line in text.lines() {
-        match line.strip_suffix(':').filter(|_| !line.starts_with(' ')) {
-            Some(heading) => {
-                roff.control("fi", []).control("SH", [heading.to_uppercase().as_str()]).control("nf", []);
-            }
-            None => {
-                roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
-            }
-        }
-    }
-    roff.control("fi", []);
 }
 
 #[cfg(test)]
@@ -112,6 +53,28 @@ mod tests {
     #[test]
     fn the_man_page() {
         insta::assert_snapshot!(generated(What::Man));
+    }
+
+    #[test]
+    fn the_man_page_has_every_option_of_every_command() {
+        let page = generated(What::Man);
+        let mut command = args::Raw::command();
+        command.build();
+        for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let (_, rest) = page.split_once(&format!("\n.SS \"fdclose {name}\"\n")).expect(name);
+            let section = rest.split("\n.S").next().unwrap_or_default();
+            let words = section.replace("\\-", "-").replace("\\f", " ");
+            let words: Vec<&str> =
+                words.split_whitespace().map(|word| word.trim_matches(['B', ',', '.'])).collect();
+            let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+            for option in shown.filter_map(clap::Arg::get_long) {
+                assert!(words.contains(&format!("--{option}").as_str()), "{option} of {name}: {section}");
+            }
+            let after = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(section.contains("Exit status:"), after.contains("Exit status:"), "{name}: {section}");
+        }
+        assert!(!page.contains("\\fR\n\n"), "an option without a word about it: {page}");
     }
 
     #[test]
