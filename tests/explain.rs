@@ -130,6 +130,17 @@ fn the_advice_is_for_the_descriptors_that_are_meant() {
     };
     let (method, found) = explained(watched, &[]);
     assert_eq!((&method, found["watched_by"].as_array().map(Vec::len)), (&json!("shutdown"), Some(1)));
+    let args = ["--pid", &pid, "--fd", &watched.to_string(), "--explain", "-n"];
+    let shown = fdclose(&args).exits(0).stdout;
+    let epoll = &found["watched_by"][0];
+    // Two methods, of which each is said whose it is, and what is watched is named where the advice says so.
+    let asked = format!(": asked for: --method close; watched by epoll instance {epoll}; ");
+    assert!(shown.contains(&asked) && shown.contains("\nBest here: --method shutdown: "), "{shown}");
+    assert!(shown.contains("close only what is not named as watched\n"), "{shown}");
+    let general = fdclose(&["doctor", "--pid", &pid]).exits(0).stdout;
+    for way in ["'--explain --dry-run' names what is", "watched_by in 'fdclose list --json'"] {
+        assert!(general.contains(way), "{general}");
+    }
     let (method, found) = explained(listener, &[]);
     assert_eq!((&method, &found["watched_by"]), (&json!("close"), &json!([])), "{found:#}");
     assert!(found["refusal"].as_str().is_some_and(|why| why.contains("listening")), "{found:#}");

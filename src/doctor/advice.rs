@@ -71,8 +71,13 @@ pub(super) fn advice(checks: &[Check], target: Option<&PatientReport>, of: Optio
         return use_it("shutdown", why.to_owned());
     }
     if of.map_or(target.epoll_instances > 0, |of| of.watched) {
-        let why = "it has an event loop, which is told of the end and closes by itself; close only what 'fdclose list' \
-                   does not count as watched by epoll";
+        let why = if of.is_some() {
+            "an event loop of it still watches at least one of these, is told of the end and closes by itself; close \
+             only what is not named as watched"
+        } else {
+            "it has an event loop, which is told of the end and closes by itself; close only what is not watched by \
+             epoll: '--explain --dry-run' names what is, and so does watched_by in 'fdclose list --json'"
+        };
         return use_it("shutdown", why.to_owned());
     }
     let why = match of {

@@ -77,7 +77,8 @@ fn write_process(
 fn sentence(fd: &ExplainedFd, target: &TargetReport, preview: &ActionReport) -> String {
     let mut parts = vec![match &fd.refusal {
         Some(why) => format!("refused: {why}"),
-        None => format!("--method {}", preview.method.name()),
+        // What was asked for, which need not be the best.
+        None => format!("asked for: --method {}", preview.method.name()),
     }];
     let numbers = |fds: &[crate::ids::Fd]| fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if !fd.watched_by.is_empty() {
