@@ -107,13 +107,13 @@ pub(super) const AFTER_WATCH: &str = "\
 Examples:
   See for a day what would be closed:
     fdclose watch --comm nginx --state close-wait --idle-for 10min --dry-run
-  Keep nginx below nine tenths of its descriptors, with metrics:
+  Keep nginx below half of its descriptors, with metrics:
     fdclose watch --comm nginx --state close-wait --idle-for 10min --min-count 50%
                   --max-per-run 500 --metrics 127.0.0.1:9464
 
 Exit status:
   0  a signal ended it
-  1  every process that was named has ended
+  1  every process that was named, or whose namespace was, has ended
   2  wrong usage, or it could not begin
   3  it could not go on";
 
