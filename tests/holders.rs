@@ -120,3 +120,23 @@ fn one_number_of_several_leaves_the_connection() {
     kept.sort_unstable();
     assert_eq!(holders, kept);
 }
+
+/// Three descriptors of one socket are three that are closed, and one connection that ends.
+#[test]
+fn a_connection_counts_once_however_many_descriptors_it_has() {
+    let victim = Victim::spawn("dup_holder", &["--dups", "2"]);
+    let (pid, inode): (String, String) = (victim.pid_arg(), victim.value("inode"));
+    let run = fdclose(&["--pid", &pid, "--inode", &inode]).exits(0);
+    assert!(run.stdout.contains("closed 3 of 3 descriptors of 1 process; 1 connection ended"), "{run:#?}");
+
+    let victim = Victim::spawn("dup_holder", &["--dups", "2"]);
+    let (pid, fds): (String, Vec<i32>) = (victim.pid_arg(), victim.list("fds"));
+    let run = fdclose(&["--pid", &pid, "--fd", &format!("{},{}", fds[0], fds[1])]).exits(0);
+    assert!(run.stdout.contains("closed 2 of 2 descriptors of 1 process; 1 connection remains"), "{run:#?}");
+
+    // The same of two processes.
+    let victim = Victim::spawn("forked_holder", &[]);
+    let (pid, inode): (String, String) = (victim.pid_arg(), victim.value("inode"));
+    let run = fdclose(&["--pid", &pid, "--inode", &inode, "--all-holders", "--yes"]).exits(0);
+    assert!(run.stdout.contains("closed 2 of 2 descriptors of 2 processes; 1 connection ended"), "{run:#?}");
+}

@@ -7,6 +7,7 @@ use super::sanitize::bounded;
 use super::table::{self, Row};
 use super::units::{Count, Counted, Micros};
 use super::wrap;
+use crate::ids::Inode;
 use crate::method::Way;
 use crate::report::{
     ActionReport, ConnectionFate, HolderReport, Outcome, ProcessReport, TargetReport, WaitEnd,
@@ -124,7 +125,7 @@ fn write_sum(
     write_waiters(&targets.iter().collect::<Vec<_>>(), out)?;
     let fate = |wanted| {
         let done = targets.iter().filter(|target| target.outcome == Outcome::Done);
-        done.filter(|target| target.connection == wanted).count()
+        sockets(done.filter(|target| target.connection == wanted).map(|target| target.inode))
     };
     let (ended, remain) = (fate(ConnectionFate::Ended), fate(ConnectionFate::Remains));
     if ended > 0 {
@@ -143,6 +144,14 @@ fn write_sum(
 pub fn brief(report: &ActionReport) -> String {
     let (verb, done) = verb(report);
     format!("{verb} {} of {}", Count(done), Count(report.targets.len()))
+}
+
+/// How many sockets these are: one that several descriptors refer to, of whatever process, counts once.
+fn sockets(inodes: impl Iterator<Item = Option<Inode>>) -> usize {
+    let mut inodes: Vec<Option<Inode>> = inodes.collect();
+    inodes.sort_unstable();
+    inodes.dedup();
+    inodes.len()
 }
 
 /// The word for what was done, and how often it was.

@@ -3,6 +3,7 @@
 use super::style::Palette;
 use super::table::Row;
 use super::{Layout, failures, result, sanitize, summary, table};
+use crate::ids::Inode;
 use crate::method::Method;
 use crate::report::{ActionReport, ConnectionFate, Outcome, TargetReport, WaitEnd, sample};
 
@@ -192,7 +193,8 @@ fn a_dry_run() {
 
 #[test]
 fn ten_thousand() {
-    let mut targets = vec![sample::tcp_target(); 10_000];
+    let target = |inode| TargetReport { inode: Some(Inode(inode)), ..sample::tcp_target() };
+    let mut targets: Vec<TargetReport> = (43_000..53_000).map(target).collect();
     targets.extend((0..3000).map(|n| sample::refused_target(n * 2)));
     let shown = both(&action(targets), &plain(Some(80)));
     assert_eq!(shown.lines().count(), 47, "heading, 40 rows, more, sum on two lines, separator, error, hint");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::{MANY_HOLDERS, NAME_WIDTH};
+use super::{MANY_HOLDERS, NAME_WIDTH, sockets};
 use crate::output::sanitize::bounded;
 use crate::output::units::{Count, Counted};
 use crate::report::{ConnectionFate, KeeperReport, Keeping, Outcome, TargetReport};
@@ -14,11 +14,11 @@ pub(super) fn write(targets: &[TargetReport], out: &mut dyn Write) -> io::Result
     let is_known = |target: &&TargetReport| target.kept_by.iter().any(|keeper| keeper.certain);
     let (known, unknown): (Vec<_>, Vec<_>) = unheld.iter().partition(|target| is_known(target));
     if !known.is_empty() {
-        let (what, keepers) = (What(targets, known.len()), Keepers(&keepers_of(&known)));
+        let (what, keepers) = (What(targets, &known), Keepers(&keepers_of(&known)));
         writeln!(out, "  no descriptor refers to {what} any more; kept by {keepers}")?;
     }
     if !unknown.is_empty() {
-        let (what, keepers) = (What(targets, unknown.len()), keepers_of(&unknown));
+        let (what, keepers) = (What(targets, &unknown), keepers_of(&unknown));
         write!(out, "  no descriptor is seen that refers to {what}; ")?;
         if keepers.is_empty() {
             writeln!(
@@ -52,20 +52,17 @@ fn keepers_of<'a>(targets: &[&'a TargetReport]) -> Vec<&'a KeeperReport> {
     all
 }
 
-/// So many of the targets, in a sentence.
-struct What<'a>(&'a [TargetReport], usize);
+/// The connections of some of the targets, in a sentence.
+struct What<'a>(&'a [TargetReport], &'a [&'a TargetReport]);
 
 impl fmt::Display for What<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.len() == 1 {
             f.write_str("it")
         } else {
-            write!(
-                f,
-                "{} that {}",
-                Counted(self.1, "connection"),
-                if self.1 == 1 { "remains" } else { "remain" }
-            )
+            let count = sockets(self.1.iter().map(|target| target.inode));
+            let verb = if count == 1 { "remains" } else { "remain" };
+            write!(f, "{} that {verb}", Counted(count, "connection"))
         }
     }
 }
