@@ -36,6 +36,13 @@ pub fn list(
             fds.push(row);
         }
     })?;
+    // Only now that the tables of sockets are gone, and take no room any more.
+    let mut first = 0;
+    for process in &mut processes {
+        let rows = first..first + process.listed;
+        first = rows.end;
+        process.states = fds.sockets_by_state(rows);
+    }
     fds.sort();
     if let Some(growths) = growths {
         growths.note(&survey, &mut processes);
@@ -97,6 +104,7 @@ fn process_use(subject: &Subject) -> ProcessUse {
         comm: Text::from(subject.comm.clone()),
         listed: 0,
         watched: 0,
+        tcp: 0,
         states: BTreeMap::new(),
         idle_ms_max: None,
         descriptors: open.ok(),
@@ -108,9 +116,7 @@ fn process_use(subject: &Subject) -> ProcessUse {
 fn count(process: &mut ProcessUse, fd: &FdReport) {
     process.listed += 1;
     process.watched += usize::from(!fd.watched_by.is_empty());
-    if let Some(state) = fd.state {
-        *process.states.entry(state).or_default() += 1;
-    }
+    process.tcp += usize::from(fd.state.is_some());
     process.idle_ms_max = process.idle_ms_max.max(fd.idle_ms);
 }
 

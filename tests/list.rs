@@ -82,6 +82,22 @@ fn the_summary_has_the_kernels_numbers() {
     );
 }
 
+/// Two sockets with two descriptors each are two in CLOSE-WAIT, as they are for `ss` and for `fdclose_connections`.
+#[test]
+fn the_summary_counts_sockets_and_not_their_descriptors() {
+    let victims = [(); 2].map(|()| Victim::spawn("dup_holder", &["--dups", "2"]));
+    let pids = victims.iter().map(Victim::pid_arg).collect::<Vec<_>>().join(",");
+    let document = fdclose(&["list", "--pid", &pids, "--state", "close-wait", "--json"]).exits(0).json();
+    let processes = document["processes"].as_array().expect("a list");
+    assert_eq!(processes.len(), 2, "{document:#}");
+    for process in processes {
+        assert_eq!(process["states"], serde_json::json!({"CLOSE-WAIT": 1}), "{process:#}");
+        assert_eq!((&process["listed"], &process["tcp"]), (&3.into(), &3.into()), "{process:#}");
+    }
+    let shown = fdclose(&["list", "--pid", &victims[0].pid_arg()]).exits(0).stdout;
+    assert!(shown.contains("): 1 CLOSE-WAIT (by 3 descriptors), "), "{shown}");
+}
+
 #[test]
 fn a_watch_says_when_there_will_be_none_left_and_ends_with_the_process() {
     if lacks(&[Need::Program("prlimit")]) {

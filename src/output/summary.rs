@@ -69,7 +69,12 @@ fn of_states(states: &BTreeMap<TcpState, usize>, palette: &Palette) -> Vec<Strin
 
 fn of_process(process: &ProcessUse, palette: &Palette) -> String {
     let mut parts = of_states(&process.states, palette);
-    let others = process.listed.saturating_sub(process.states.values().sum());
+    if process.tcp > process.states.values().sum()
+        && let Some(last) = parts.last_mut()
+    {
+        *last = format!("{last} (by {})", Counted(process.tcp, "descriptor"));
+    }
+    let others = process.listed.saturating_sub(process.tcp);
     if others > 0 {
         let noun = if parts.is_empty() { "descriptor" } else { "other" };
         parts.push(Counted(others, noun).to_string());

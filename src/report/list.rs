@@ -123,7 +123,9 @@ pub struct ProcessUse {
     pub listed: usize,
     /// How many of these an epoll instance of it watches: it has not lost track of them.
     pub watched: usize,
-    /// How many of these are TCP sockets in which state.
+    /// How many of these refer to a TCP socket whose state is known.
+    pub tcp: usize,
+    /// How many TCP sockets are in which state: one that several of these descriptors refer to counts once.
     pub states: BTreeMap<TcpState, usize>,
     /// The longest [`FdReport::idle_ms`] among them.
     pub idle_ms_max: Option<u64>,

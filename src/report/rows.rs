@@ -1,7 +1,9 @@
 //! The rows of a listing in little room: there may be hundreds of thousands.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::num::NonZero;
+use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
@@ -117,6 +119,20 @@ impl FdRows {
         self.rows.is_empty()
     }
 
+    /// How many sockets some of the rows have in which state: one that several descriptors refer to counts once.
+    pub(crate) fn sockets_by_state(&self, rows: Range<usize>) -> BTreeMap<TcpState, usize> {
+        let rows = self.rows.get(rows).unwrap_or_default();
+        let mut sockets: Vec<(TcpState, Option<NonZero<u64>>)> =
+            rows.iter().filter_map(|row| Some((row.state?, row.inode))).collect();
+        sockets.sort_unstable();
+        sockets.dedup();
+        let mut states = BTreeMap::new();
+        for (state, _) in sockets {
+            *states.entry(state).or_default() += 1;
+        }
+        states
+    }
+
     /// Puts them in the order in which they are told: by process, the longest idle first.
     pub(crate) fn sort(&mut self) {
         let Self { owners, rows } = self;
@@ -212,6 +228,31 @@ mod tests {
                 .collect();
         rows.sort();
         assert_eq!(rows.iter().map(|row| row.fd.as_raw()).collect::<Vec<_>>(), [5, 6, 2, 4, 3]);
+    }
+
+    #[test]
+    fn a_socket_counts_once_in_each_process() {
+        let row = |fd: i32, inode, state| FdReport {
+            fd: Fd::new(fd).unwrap(),
+            inode: Some(Inode(inode)),
+            state,
+            ..sample::list_fd()
+        };
+        let (waiting, listening) = (Some(TcpState::CloseWait), Some(TcpState::Listen));
+        let rows: FdRows = [
+            row(3, 7, waiting),
+            row(4, 9, listening),
+            row(5, 8, waiting),
+            row(6, 7, waiting),
+            row(7, 5, None),
+            row(8, 7, waiting),
+        ]
+        .into_iter()
+        .collect();
+        let counted = |range| rows.sockets_by_state(range).into_iter().collect::<Vec<_>>();
+        assert_eq!(counted(0..5), [(TcpState::CloseWait, 2), (TcpState::Listen, 1)]);
+        assert_eq!(counted(5..6), [(TcpState::CloseWait, 1)]);
+        assert_eq!(counted(6..6), []);
     }
 
     proptest! {
