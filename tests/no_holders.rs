@@ -130,3 +130,39 @@ fn nothing_there_and_what_takes_a_process() {
         run.one_error().says(&["--no-holders", more[0]]);
     }
 }
+
+/// What no process holds is not found with a process: it is told where it is found, and that there is nothing to close.
+#[test]
+fn who_looks_for_what_nobody_holds_is_told_where_it_is() {
+    let victim = Victim::spawn("close_wait", &[]);
+    let pid = victim.pid_arg();
+    for (args, words) in [
+        (
+            &["list", "--pid", &pid, "--state", "time-wait"][..],
+            &["no process holds sockets in TIME-WAIT", "fdclose list --no-holders --state time-wait shows"][..],
+        ),
+        (
+            &["list", "--comm", "close_wait", "--state", "fin-wait-2,last-ack"],
+            &[
+                "that no process holds any more",
+                "fdclose list --no-holders --state fin-wait-2,last-ack shows",
+            ],
+        ),
+        (
+            &["--comm", "close_wait", "--state", "time-wait", "--yes"],
+            &["no process holds sockets in TIME-WAIT", "there is nothing to close", "--no-holders"],
+        ),
+        (
+            &["--pid", &pid, "--state", "closing,listen,time-wait", "--peer", "192.0.2.1"],
+            &["end by themselves", "fdclose list --no-holders --state closing,time-wait shows"],
+        ),
+    ] {
+        let run = fdclose(args).exits(1);
+        for word in words {
+            run.one_error().says(&[word]);
+        }
+    }
+    // Others are where they were looked for.
+    let run = fdclose(&["list", "--pid", &pid, "--state", "syn-sent"]).exits(1);
+    assert!(!run.one_error().stderr.contains("--no-holders"), "{run:#?}");
+}

@@ -6,7 +6,8 @@ use std::panic::resume_unwind;
 use anyhow::Context as _;
 
 use super::Action;
-use super::look::{look, report_nothing, report_unreadable, report_untold, report_watched};
+use super::look::{look, report_unreadable, report_untold, report_watched};
+use super::nothing::report_nothing;
 use super::terminal::{Terminal, Unwritten};
 use crate::apply::{self, Acts};
 use crate::doctor;

@@ -2,7 +2,8 @@
 
 use super::KeepaliveAction;
 use super::close::agree_to;
-use super::look::{look, report_nothing, report_unreadable, report_untold};
+use super::look::{look, report_unreadable, report_untold};
+use super::nothing::report_nothing;
 use super::terminal::Terminal;
 use crate::exit::Exit;
 use crate::keepalive;

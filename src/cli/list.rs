@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::look::{looked, report_nothing, report_unreadable};
+use super::look::{looked, report_unreadable};
+use super::nothing::report_nothing;
 use super::terminal::Terminal;
 use super::{List, Output};
 use crate::exit::Exit;

@@ -145,29 +145,6 @@ pub(super) fn report_watched(terminal: &Terminal, survey: &Survey, plan: &Plan) 
     Ok(())
 }
 
-/// Says that nothing matched, and what did not.
-///
-/// # Errors
-/// A failure of standard error.
-pub(super) fn report_nothing(terminal: &Terminal, selectors: &Selectors) -> io::Result<()> {
-    let numbers = || selectors.inodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let ranges = selectors.fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    match selectors.pids.as_slice() {
-        [pid] => {
-            let what = match (selectors.inodes.is_empty(), ranges.as_str()) {
-                (true, "") => format!("nothing of process {pid} matched"),
-                (true, fds) => format!("process {pid} has no such descriptor open: {fds}"),
-                (false, "") => format!("process {pid} has no descriptor to inode {}", numbers()),
-                (false, fds) => {
-                    format!("descriptor {fds} of process {pid} is not inode {}", numbers())
-                }
-            };
-            terminal.error(&what, Some(&format!("fdclose list --pid {pid} shows what it has")))
-        }
-        _ => terminal.error("nothing matched", Some("fdclose list --kind any shows what is there")),
-    }
-}
-
 /// Says what was `done` although its result could not be written, and the `hint` how to see that.
 ///
 /// # Errors

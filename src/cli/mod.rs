@@ -23,6 +23,7 @@ mod help;
 pub mod keepalive;
 pub mod list;
 mod look;
+mod nothing;
 mod reset;
 pub mod terminal;
 mod usage;

@@ -24,7 +24,7 @@ pub enum TcpState {
     Close = 7,
     /// The other end closed; this one has not, and nothing but its process can. The usual leak.
     CloseWait = 8,
-    /// Closed after the other end; the last FIN is not acknowledged yet. Has no descriptor.
+    /// Closed after the other end; the last FIN is not acknowledged yet. Rarely has a descriptor.
     LastAck = 9,
     /// Waits for connections.
     Listen = 10,
@@ -72,6 +72,12 @@ impl TcpState {
             Self::SynSent | Self::SynRecv | Self::NewSynRecv => false,
             Self::TimeWait | Self::Close | Self::Listen => false,
         }
+    }
+
+    /// Whether a socket may be in it that no process holds any more, and that ends by itself.
+    #[must_use]
+    pub const fn outlives_its_descriptor(self) -> bool {
+        matches!(self, Self::FinWait1 | Self::FinWait2 | Self::LastAck | Self::Closing | Self::TimeWait)
     }
 
     /// The name as `ss` prints it.
