@@ -11,6 +11,7 @@ use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
 use crate::net::{AddrFilter, TcpState};
 
+mod apart;
 mod impossible;
 
 pub use impossible::Impossible;

@@ -241,6 +241,21 @@ impl Survey {
         self.idle_unknown += unknown;
     }
 
+    /// Whether `selectors` select what was found by others, as far as that is known: not in which network namespace a
+    /// socket is.
+    #[must_use]
+    pub fn selects(&self, selectors: &Selectors, found: &Match) -> bool {
+        let subject = self.subject_of(found);
+        select::by_process(selectors, subject.process.pid(), &subject.comm)
+            && match select::by_descriptor(selectors, found.fd, &found.identity.target) {
+                Verdict::No => false,
+                Verdict::Yes => true,
+                Verdict::AskSocket => {
+                    select::by_socket(selectors, &facts(found.socket.as_ref())) == Choice::Yes
+                }
+            }
+    }
+
     /// The process of a match.
     ///
     /// # Panics

@@ -118,7 +118,7 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> 
             })?;
         }
         if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
-            report_nothing(terminal, selectors)?;
+            report_nothing(terminal, procfs, selectors, Detail::Idle)?;
         }
         return Ok(Stage::Over(if_nothing));
     }

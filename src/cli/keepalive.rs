@@ -29,7 +29,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &KeepaliveAction) -> an
             terminal.result(|_, out| json::write(&KeepaliveReport::new(*dry_run, vec![]), out))?;
         }
         if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
-            report_nothing(terminal, &selectors)?;
+            report_nothing(terminal, procfs, &selectors, Detail::Idle)?;
         }
         return Ok(if_nothing);
     }

@@ -16,6 +16,7 @@ use crate::output::{Layout, json, summary, table};
 use crate::proc::Procfs;
 use crate::report::ListReport;
 use crate::selectors::{KindChoice, Selectors};
+use crate::survey::Detail;
 
 /// Lists what is selected, once or again and again.
 ///
@@ -38,7 +39,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<
         return Ok(Exit::of_listing(report.fds.len()));
     }
     if if_nothing == Exit::NothingMatched && (survey.unreadable.is_empty() || selectors.pids.is_empty()) {
-        report_nothing(terminal, &selectors)?;
+        report_nothing(terminal, procfs, &selectors, Detail::All)?;
     }
     Ok(if_nothing)
 }

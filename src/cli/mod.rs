@@ -14,6 +14,7 @@ use crate::output::style::ColorChoice;
 use crate::policy::Policy;
 use crate::selectors::Selectors;
 
+mod absent;
 mod args;
 pub mod close;
 pub mod demo;
@@ -26,6 +27,7 @@ mod look;
 mod nothing;
 mod reset;
 pub mod terminal;
+mod unselected;
 mod usage;
 mod values;
 pub mod watch;

@@ -1,39 +1,49 @@
 //! Nothing matched: what did not, and where else to look.
 
-use std::io;
-
+use super::absent::{listed, no_descriptor, no_inode};
 use super::terminal::Terminal;
+use super::unselected;
 use crate::net::TcpState;
+use crate::proc::Procfs;
 use crate::selectors::Selectors;
+use crate::survey::{Detail, survey};
 
-/// Says that nothing matched, and what did not.
+/// Says that nothing matched, and what did not. What was asked for by number is looked for once more, by that alone.
 ///
 /// # Errors
-/// A failure of standard error.
-pub(super) fn report_nothing(terminal: &Terminal, selectors: &Selectors) -> io::Result<()> {
-    let numbers = || selectors.inodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let ranges = selectors.fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let (what, hint) = match selectors.pids.as_slice() {
-        [pid] => {
-            let what = match (selectors.inodes.is_empty(), ranges.as_str()) {
-                (true, "") => format!("nothing of process {pid} matched"),
-                (true, fds) => format!("process {pid} has no such descriptor open: {fds}"),
-                (false, "") => format!("process {pid} has no descriptor to inode {}", numbers()),
-                (false, fds) => {
-                    format!("descriptor {fds} of process {pid} is not inode {}", numbers())
-                }
-            };
-            (what, format!("fdclose list --pid {pid} shows what it has"))
-        }
-        _ => ("nothing matched".to_owned(), "fdclose list --kind any shows what is there".to_owned()),
+/// A failure of standard error, or /proc can't be read.
+pub(super) fn report_nothing(
+    terminal: &Terminal,
+    procfs: &Procfs,
+    selectors: &Selectors,
+    detail: Detail,
+) -> anyhow::Result<()> {
+    let hint = match selectors.pids.as_slice() {
+        [pid] => format!("fdclose list --pid {pid} shows what it has"),
+        _ => "fdclose list --kind any shows what is there".to_owned(),
     };
-    match Unheld::of(selectors) {
+    if let Some(numbers) = unselected::by_number(selectors) {
+        let there = survey(procfs, &numbers, detail)?;
+        let what = unselected::sentence(selectors, &there).unwrap_or_else(|| {
+            if numbers.fds.is_empty() {
+                no_inode(selectors, &listed(numbers.inodes.iter()))
+            } else {
+                no_descriptor(selectors, &listed(numbers.fds.iter()))
+            }
+        });
+        return Ok(terminal.error(&what, Some(&hint))?);
+    }
+    let what = match selectors.pids.as_slice() {
+        [pid] => format!("nothing of process {pid} matched"),
+        _ => "nothing matched".to_owned(),
+    };
+    Ok(match Unheld::of(selectors) {
         Some(unheld) if unheld.never => {
             terminal.error(&format!("{what}: {NEVER_HELD}"), Some(&unheld.hint()))
         }
         Some(unheld) => terminal.error(&what, Some(&unheld.hint())),
         None => terminal.error(&what, Some(&hint)),
-    }
+    }?)
 }
 
 const NEVER_HELD: &str = "no process holds sockets in TIME-WAIT, they end by themselves";
