@@ -65,6 +65,13 @@ impl Exit {
         Self::of_outcomes(Summary::of(outcomes), report.processes.iter().all(|process| process.restored))
     }
 
+    /// This status, if everything that was named was seen: else a part of the task was not done, whatever became of the
+    /// rest.
+    #[must_use]
+    pub fn if_all_seen(self, all_seen: bool) -> Self {
+        if self == Self::Success && !all_seen { Self::Failed } else { self }
+    }
+
     /// The status of a listing of `count` descriptors.
     #[must_use]
     pub const fn of_listing(count: usize) -> Self {
@@ -105,6 +112,15 @@ mod tests {
             let counts = Summary::of(outcomes.iter().copied());
             assert_eq!(Exit::of_outcomes(counts, true).code(), *want, "{outcomes:?}");
             assert_eq!(Exit::of_outcomes(counts, false), Exit::NotRestored, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_seen_was_not_done() {
+        for exit in Exit::TABLE.iter().map(|(exit, _)| *exit) {
+            assert_eq!(exit.if_all_seen(true), exit);
+            let less = if exit == Exit::Success { Exit::Failed } else { exit };
+            assert_eq!(exit.if_all_seen(false), less);
         }
     }
 

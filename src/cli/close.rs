@@ -6,6 +6,7 @@ use std::panic::resume_unwind;
 use anyhow::Context as _;
 
 use super::Action;
+use super::absent::{numbers_of, report_absent};
 use super::look::{look, report_unreadable, report_untold, report_watched};
 use super::nothing::report_nothing;
 use super::terminal::{Terminal, Unwritten};
@@ -43,7 +44,8 @@ struct Done {
     explanation: Option<Explanation>,
 }
 
-/// Whether every process that was named could be looked into. One that could not is a part of the task that was not done.
+/// Whether every process that was named could be looked into, and what was named by its number is there. What could not
+/// or is not is a part of the task that was not done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Named {
     Seen,
@@ -92,8 +94,7 @@ pub fn run(
     }
     let exit = Exit::of_action(&report);
     match written {
-        Ok(()) if exit == Exit::Success && named == Named::Unseen => Ok(Exit::Failed),
-        Ok(()) => Ok(exit),
+        Ok(()) => Ok(exit.if_all_seen(named == Named::Seen)),
         Err(unwritten) if is_over => {
             let hint = "'fdclose list' with the same selectors shows what is left";
             report_untold(terminal, &unwritten, &result::brief(&report), hint)?;
@@ -123,7 +124,8 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> 
         return Ok(Stage::Over(if_nothing));
     }
     let is_seen = selectors.pids.is_empty() || survey.unreadable.is_empty();
-    let named = if is_seen { Named::Seen } else { Named::Unseen };
+    let is_there = report_absent(terminal, procfs, selectors, Detail::Ends, numbers_of(&survey))?;
+    let named = if is_seen && is_there { Named::Seen } else { Named::Unseen };
     if conduct.all_holders {
         survey = survey::with_all_holders(procfs, survey)?;
         report_unreadable(terminal, procfs, &Selectors::default(), &survey)?;

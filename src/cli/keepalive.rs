@@ -1,6 +1,7 @@
 //! `keepalive`: switches keepalive on in other processes' sockets.
 
 use super::KeepaliveAction;
+use super::absent::{numbers_of, report_absent};
 use super::close::agree_to;
 use super::look::{look, report_unreadable, report_untold};
 use super::nothing::report_nothing;
@@ -33,6 +34,8 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &KeepaliveAction) -> an
         }
         return Ok(if_nothing);
     }
+    let is_seen = selectors.pids.is_empty() || survey.unreadable.is_empty();
+    let is_there = report_absent(terminal, procfs, &selectors, Detail::Ends, numbers_of(&survey))?;
     if !dry_run && !yes && !selectors.is_exact() {
         let preview = keepalive::apply(&survey, *wish, true);
         let (sockets, processes) = (preview.summary.would_do, survey.subjects.len());
@@ -54,7 +57,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &KeepaliveAction) -> an
         terminal.diagnostic(|layout, out| output::keepalive::write_failures(&report, layout, out))?;
     }
     match written {
-        Ok(()) => Ok(Exit::of_outcomes(report.summary, true)),
+        Ok(()) => Ok(Exit::of_outcomes(report.summary, true).if_all_seen(is_seen && is_there)),
         Err(unwritten) if *dry_run => Err(unwritten.untouched()),
         Err(unwritten) => {
             let counts = report.summary;

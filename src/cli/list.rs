@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::absent::report_absent;
 use super::look::{looked, report_unreadable};
 use super::nothing::report_nothing;
 use super::terminal::Terminal;
 use super::{List, Output};
 use crate::exit::Exit;
-use crate::ids::Pid;
+use crate::ids::{Fd, Inode, Pid};
 use crate::kind::Kind;
 use crate::listing::{self, Growths};
 use crate::output::{Layout, json, summary, table};
@@ -34,6 +35,9 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, list: &List) -> anyhow::Result<
     let Some((survey, report)) = looked else { return Ok(Exit::Refused) };
     let found = !report.fds.is_empty();
     let if_nothing = report_unreadable(terminal, procfs, &selectors, &survey)?;
+    if found {
+        report_absent(terminal, procfs, &selectors, Detail::All, numbers_of(&report))?;
+    }
     terminal.result(|layout, out| show(&report, list.output, layout, out))?;
     if found {
         return Ok(Exit::of_listing(report.fds.len()));
@@ -103,6 +107,7 @@ fn watch(
             if all_gone || if_nothing == Exit::Refused {
                 return Ok(if_nothing);
             }
+            report_absent(terminal, procfs, selectors, Detail::All, numbers_of(&report))?;
         }
         let is_read =
             terminal.screen(!output.json, first, |layout, out| show(&report, output, layout, out))?;
@@ -112,6 +117,11 @@ fn watch(
         first = false;
         thread::sleep(every.saturating_sub(begun.elapsed()));
     }
+}
+
+/// The numbers of what is listed.
+fn numbers_of(report: &ListReport) -> impl Iterator<Item = (Fd, Option<Inode>)> {
+    report.fds.iter().map(|row| (row.fd, row.inode))
 }
 
 fn show(report: &ListReport, output: Output, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Nothing matched: what did not, and where else to look.
 
-use super::absent::{listed, no_descriptor, no_inode};
+use super::absent::{absent, hint, listed, no_descriptor, no_inode, numbers_of};
 use super::terminal::Terminal;
 use super::unselected;
 use crate::net::TcpState;
@@ -18,19 +18,19 @@ pub(super) fn report_nothing(
     selectors: &Selectors,
     detail: Detail,
 ) -> anyhow::Result<()> {
-    let hint = match selectors.pids.as_slice() {
-        [pid] => format!("fdclose list --pid {pid} shows what it has"),
-        _ => "fdclose list --kind any shows what is there".to_owned(),
-    };
+    let hint = hint(selectors);
     if let Some(numbers) = unselected::by_number(selectors) {
         let there = survey(procfs, &numbers, detail)?;
-        let what = unselected::sentence(selectors, &there).unwrap_or_else(|| {
-            if numbers.fds.is_empty() {
-                no_inode(selectors, &listed(numbers.inodes.iter()))
-            } else {
-                no_descriptor(selectors, &listed(numbers.fds.iter()))
+        let what = match unselected::sentence(selectors, &there) {
+            Some(what) => {
+                for line in absent(procfs, &numbers, detail, numbers_of(&there))? {
+                    terminal.error(&line, None)?;
+                }
+                what
             }
-        });
+            None if numbers.fds.is_empty() => no_inode(&numbers, &listed(numbers.inodes.iter())),
+            None => no_descriptor(&numbers, &listed(numbers.fds.iter())),
+        };
         return Ok(terminal.error(&what, Some(&hint))?);
     }
     let what = match selectors.pids.as_slice() {
