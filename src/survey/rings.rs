@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_millis(500);
 /// The io_uring instances of a process, each read when it is first asked for.
 pub(super) struct Rings<'a> {
     subject: &'a Subject,
-    rings: Vec<(Fd, OnceCell<Registered>)>,
+    instances: Vec<(Fd, OnceCell<Registered>)>,
     limit: OnceCell<Deadline>,
     patience: OnceCell<Deadline>,
 }
@@ -42,14 +42,14 @@ enum Registered {
 
 impl<'a> Rings<'a> {
     pub(super) fn new(subject: &'a Subject, rings: Vec<Fd>) -> Self {
-        let rings = rings.into_iter().map(|fd| (fd, OnceCell::new())).collect();
-        Self { subject, rings, limit: OnceCell::new(), patience: OnceCell::new() }
+        let instances = rings.into_iter().map(|fd| (fd, OnceCell::new())).collect();
+        Self { subject, instances, limit: OnceCell::new(), patience: OnceCell::new() }
     }
 
     /// Notes it for a match of this process.
     pub(super) fn mark(&self, found: &mut Match) {
         let Some(inode) = socket_inode(&found.identity) else { return };
-        for (ring, registered) in &self.rings {
+        for (ring, registered) in &self.instances {
             match registered.get_or_init(|| self.read(*ring)) {
                 Registered::Sockets(sockets) if sockets.binary_search(&inode).is_ok() => {
                     found.registered_with.push(*ring);
