@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::growth::Growth;
 use crate::host::{self, Fallback};
 use crate::ids::{Pid, Tid};
-use crate::net::TcpMemory;
+use crate::net::{Endpoint, SocketInfo, TcpMemory, UnixName};
 use crate::proc::{FdDir, FdTarget, ProcError, Procfs};
 use crate::report::{
     FdReport, FdRows, FileName, ListReport, ProcessUse, SocketsReport, TcpMemoryReport, Text,
@@ -76,6 +76,7 @@ fn fd_report(subject: &Subject, comm: Text, found: Match) -> FdReport {
         inode: found.identity.target.inode(),
         kind: found.kind(),
         name,
+        unix_name: unix_name(found.socket.as_ref()),
         deleted: found.identity.target.is_deleted(),
         state: found.tcp_state(),
         local: found.local(),
@@ -85,6 +86,14 @@ fn fd_report(subject: &Subject, comm: Text, found: Match) -> FdReport {
         idle_ms: found.socket.as_ref().and_then(|socket| socket.idle_ms),
         netns: found.netns.or(subject.netns),
         watched_by: found.watched_by,
+    }
+}
+
+fn unix_name(socket: Option<&SocketInfo>) -> Option<Text> {
+    match &socket?.local {
+        Endpoint::Unix(UnixName::Path(path)) => Some(Text::from(path.clone())),
+        Endpoint::Unix(UnixName::Abstract(name)) => Some(Text::from([b"@", name.as_slice()].concat())),
+        Endpoint::Unix(UnixName::Unnamed) | Endpoint::Inet(_) | Endpoint::Other => None,
     }
 }
 

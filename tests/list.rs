@@ -3,10 +3,13 @@
 mod common;
 
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::AsRawFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 
 use common::{Need, Victim, evidence, fdclose, lacks, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The soft limit of descriptors, as /proc shows it.
 fn limit(pid: u32) -> u64 {
@@ -164,4 +167,31 @@ fn watch(victim: &Victim) -> (Child, impl Iterator<Item = Value> + use<>) {
     let documents =
         lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("a document a line"));
     (watch, documents)
+}
+
+#[test]
+fn a_unix_socket_is_listed_by_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a\tname.sock");
+    let at_path = UnixListener::bind(&path).expect("a path");
+    let name = format!("fdclose-list-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+    let abstract_one = UnixListener::bind_addr(&address).expect("it is free");
+    let (unnamed, _other) = UnixStream::pair().expect("a pair");
+    let pid = std::process::id().to_string();
+    let document = fdclose(&["list", "--pid", &pid, "--kind", "unix", "--json"]).exits(0).json();
+    let shown = fdclose(&["list", "--pid", &pid, "--kind", "unix"]).exits(0).stdout;
+    let rows = document["fds"].as_array().expect("a list");
+    for (fd, expected) in [
+        (at_path.as_raw_fd(), Some(path.to_str().expect("text").to_owned())),
+        (abstract_one.as_raw_fd(), Some(format!("@{name}"))),
+        (unnamed.as_raw_fd(), None),
+    ] {
+        let row = rows.iter().find(|row| row["fd"] == fd).expect("a row");
+        assert_eq!(row["unix_name"], json!(expected), "{row:#}");
+        assert!(row["name"].as_str().is_some_and(|name| name.starts_with("socket:[")), "{row:#}");
+        let link = evidence::link(std::process::id(), fd).expect("it is open");
+        let name = expected.map_or(link, |name| name.replace('\t', "\\t"));
+        assert!(shown.lines().any(|line| line.ends_with(&name)), "{name}: {shown}");
+    }
 }

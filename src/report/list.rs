@@ -30,6 +30,8 @@ pub struct FdReport {
     pub kind: Kind,
     /// As in [`super::TargetReport::name`].
     pub name: FileName,
+    /// The name of a Unix socket that has one: a path, or `@` and a name in the abstract namespace (unix(7)).
+    pub unix_name: Option<Text>,
     /// Whether the file's last name was removed.
     pub deleted: bool,
     /// The state of a TCP socket.

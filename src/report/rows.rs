@@ -52,6 +52,7 @@ struct Packed {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Unusual {
     name: Option<Text>,
+    unix_name: Option<Text>,
     inode_zero: bool,
     deleted: bool,
     watched_by: Vec<Fd>,
@@ -80,6 +81,7 @@ impl FdRows {
         let is_socket = matches!(row.name, FileName::Socket(inode) if Some(inode) == row.inode);
         let unusual = Unusual {
             name: if is_socket { None } else { Some(row.name.into_text()) },
+            unix_name: row.unix_name,
             inode_zero: row.inode == Some(Inode(0)),
             deleted: row.deleted,
             watched_by: row.watched_by,
@@ -164,6 +166,7 @@ impl Packed {
             inode,
             kind: self.kind,
             name,
+            unix_name: unusual.and_then(|unusual| unusual.unix_name.clone()),
             deleted: unusual.is_some_and(|unusual| unusual.deleted),
             state: self.state,
             local: self.ends.local(),
@@ -270,6 +273,7 @@ mod tests {
             let row = FdReport {
                 inode: inode.map(Inode),
                 name,
+                unix_name: deleted.then(|| "@x".into()),
                 idle_ms,
                 recv_q: queues.0,
                 send_q: queues.1,

@@ -97,6 +97,7 @@ pub(crate) fn list_fd() -> FdReport {
         inode: Some(Inode(43000)),
         kind: Kind::Tcp,
         name: FileName::Socket(Inode(43000)),
+        unix_name: None,
         deleted: false,
         state: Some(TcpState::CloseWait),
         local: Some("127.0.0.1:8888".parse().unwrap()),

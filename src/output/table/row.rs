@@ -62,7 +62,7 @@ impl From<FdReport> for Row {
             idle_ms: fd.idle_ms,
             local: fd.local,
             peer: fd.peer,
-            name: fd.name,
+            name: fd.unix_name.map_or(fd.name, FileName::Text),
             deleted: fd.deleted,
         }
     }
