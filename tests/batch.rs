@@ -27,6 +27,18 @@ fn two_thousand_leaks_go_and_nothing_else() {
     victim.serves();
 }
 
+/// A thread that was asked to stop while it took the signal of a timer has to be asked again.
+#[test]
+fn timers_do_not_keep_a_process_from_being_stopped() {
+    let mut victim = Victim::spawn("close_wait", &["--count", "1000", "--tick-us", "200"]);
+    let args = ["--state", "close-wait", "--yes", "--json", "--max-pause", "100us"];
+    let run = fdclose(&[&["--pid", &victim.pid_arg()], &args[..]].concat()).exits(0);
+    let document = run.json();
+    assert_eq!(document["summary"]["done"], 1000);
+    assert_eq!(victim.ask("check"), "open=0");
+    victim.serves();
+}
+
 #[test]
 fn every_other_one_goes_and_the_rest_stays() {
     let mut victim = Victim::spawn("close_wait", &["--count", "600"]);
