@@ -231,16 +231,22 @@ fn act_on_all(
             wake.wake(&waiters, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
             continue;
         }
-        let before = next;
+        let (mut begun, mut from) = (Instant::now(), next);
         let mut all = (&mut stopped, &mut sharers);
         let mut result = slice(operation, &mut next, (act, &batch), &mut all, candidate, &wake, conduct);
         // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.
-        while result.is_ok() && next < items.len() && all.0.is_group_stopped() && !signals::end_is_wanted() {
+        while result.is_ok()
+            && next < items.len()
+            && all.0.is_still_group_stopped()
+            && !signals::end_is_wanted()
+        {
             let done = mem::replace(&mut batch, Batch::prepare(copies, job, following(items, next, &pace)));
             give_back(done, releasing.as_ref());
             batch.notice(&waits, candidate);
+            (begun, from) = (Instant::now(), next);
             result = slice(operation, &mut next, (act, &batch), &mut all, candidate, &wake, conduct);
         }
+        let work = begun.elapsed();
         if result.is_err() || next == items.len() {
             let detached = stopped.detach().and(sharers.detach());
             operation.count_pause(since.elapsed());
@@ -253,7 +259,7 @@ fn act_on_all(
         let pause = since.elapsed();
         operation.count_pause(pause);
         progress::reached(next);
-        pace.took(next - before, pause);
+        pace.took(next - from, pause, work);
         drop(rest);
         let breather = Instant::now() + BREATHER;
         give_back(batch, releasing.as_ref());
@@ -310,7 +316,12 @@ fn slice(
 ) -> Result<(), AttachError> {
     // A process that is stopped anyway feels no pause.
     let since = if stopped.is_group_stopped() { Instant::now() } else { stopped.since() };
-    let limits = Limits { looking: since + conduct.max_pause / 2, closing: since + conduct.max_pause };
+    // Where stopping all threads has taken most of the time already, a pause for each descriptor would be worse.
+    let (now, longest) = (Instant::now(), conduct.max_pause);
+    let limits = Limits {
+        looking: (since + longest / 2).max(now + longest / 8),
+        closing: (since + longest).max(now + longest / 4),
+    };
     let mut surgeon = Surgeon::pick(stopped, wake.process(), candidate, conduct)?;
     let outcomes = operation.outcomes.get_mut(*next..).unwrap_or_default();
     let result = batch.act(act, &mut surgeon, outcomes, limits);

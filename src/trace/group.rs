@@ -253,6 +253,13 @@ impl StoppedGroup {
         self.threads.iter().any(|thread| matches!(thread.stop(), Stop::Group(_)))
     }
 
+    /// The same by what the thread that was last [put back](Self::put_back) has seen: a SIGCONT may have come since the
+    /// others stopped.
+    #[must_use]
+    pub fn is_still_group_stopped(&self) -> bool {
+        self.threads.first().is_some_and(|thread| matches!(thread.stop(), Stop::Group(_)))
+    }
+
     /// One of the threads, to change it where it stands; `None` if it is not among them (any more).
     pub fn thread_mut(&mut self, tid: Tid) -> Option<&mut Stopped> {
         self.threads.iter_mut().find(|thread| thread.tid() == tid)

@@ -11,7 +11,7 @@ use crate::arch::{Registers, native_abi};
 use crate::error::TraceError;
 use crate::ids::{Fd, RemoteAddr};
 use crate::proc::Status;
-use crate::trace::{Deadline, Stop, Stopped, Waited};
+use crate::trace::{Stop, Stopped, Waited};
 
 /// How a chain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +177,7 @@ impl Remote<'_> {
         }
     }
 
-    /// To the next stop. A close that lingers is interrupted, as in [`Remote::call`].
+    /// To the next stop.
     fn run_chain(&mut self, thread: Stopped, end: EndSignal) -> Result<Stopped, TraceError> {
         let running = match thread.stop() {
             // The signal at the end of the chain before has done its work; it is not handed on.
@@ -186,7 +186,8 @@ impl Remote<'_> {
             Stop::Group(_) => thread.run_without_signal()?,
             _ => thread.run()?,
         };
-        match running.wait(Deadline::after(self.patience))? {
+        // Nothing in a chain can block. A thread that waits for a CPU is not interrupted before it has had one.
+        match running.wait(self.entry_deadline())? {
             Waited::Stopped(thread) => Ok(thread),
             Waited::Gone => Err(TraceError::Gone(self.tid)),
             Waited::Late(late) => {
