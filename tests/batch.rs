@@ -2,8 +2,12 @@
 
 mod common;
 
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+
 use common::evidence;
-use common::{Before, Victim, fdclose};
+use common::{Before, PATIENCE, Victim, fdclose, fdclose_through, fdclose_while, sys, wait_until};
 
 /// The one process of the document.
 fn process(document: &serde_json::Value) -> &serde_json::Value {
@@ -85,4 +89,81 @@ fn a_busy_process_loses_a_whole_batch_without_a_slip() {
         victim.ask("check");
         victim.serves();
     }
+}
+
+/// The last close of a lingering socket waits for its peer: neither the process nor fdclose is to wait for that, nor are
+/// the other connections.
+#[test]
+fn sockets_that_linger_hold_nothing_up() {
+    let mut victim = Victim::spawn("ends", &[]);
+    let (mut peers, mut fds) = (Vec::new(), Vec::new());
+    for index in 0..12 {
+        peers.push(TcpStream::connect((Ipv4Addr::LOCALHOST, victim.value("port"))).expect("a listener"));
+        let fd: i32 = victim.ask_fields("accept")["fd"].parse().expect("a number");
+        victim.ask(&format!("forget {fd}"));
+        if index % 4 == 0 {
+            victim.ask(&format!("linger {fd}"));
+        }
+        fds.push(fd);
+    }
+    let before = Before::of(victim.pid());
+    let list = fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let begun = Instant::now();
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &list, "--json"]).exits(0);
+    let took = begun.elapsed();
+    assert_eq!(run.json()["summary"]["done"], 12);
+    before.assert_lost_only(&fds);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    for (_, peer) in peers.iter_mut().enumerate().filter(|(index, _)| index % 4 != 0) {
+        peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        assert_eq!(peer.read(&mut [0]).expect("the end"), 0);
+    }
+}
+
+/// It takes long to stop, however few are closed in a stop.
+#[test]
+fn a_process_with_many_threads_is_stopped_seldom() {
+    let victim = Victim::spawn("blocked", &["poll", "--crowd", "300", "--leaks", "300"]);
+    let fds: Vec<i32> = victim.list("fds");
+    let before = Before::of(victim.pid());
+    let list = fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &list, "--json"]).exits(0);
+    before.assert_lost_only(&fds);
+    let stops = process(&run.json())["stops"].as_u64().expect("a number");
+    assert!(stops < 100, "{stops} stops");
+}
+
+/// What copies take of fdclose's own descriptors, it lacks for looking into /proc.
+#[test]
+fn few_descriptors_of_its_own_are_enough() {
+    for limit in ["20", "64", "100", "200"] {
+        let mut victim = Victim::spawn("close_wait", &["--count", "300"]);
+        let script = format!("ulimit -n {limit}; exec \"$@\"");
+        let args = ["--pid", &victim.pid_arg(), "--state", "close-wait", "--yes"];
+        fdclose_through(&["sh", "-c", &script, "sh"], &args).exits(0);
+        assert_eq!(victim.ask("check"), "open=0", "{limit}");
+        victim.serves();
+    }
+}
+
+/// A process that was stopped may be left stopped all the time; once it was told to go on, no pause may be longer than
+/// any other's.
+#[test]
+fn a_process_that_is_continued_in_the_middle_runs_between_slices() {
+    let mut victim = Victim::spawn("close_wait", &["--count", "6000"]);
+    let pid = victim.pid();
+    sys::kill(pid, libc::SIGSTOP);
+    wait_until("the stop", || evidence::state(pid) == 'T');
+    let open = || evidence::descriptors(pid).len();
+    let (all, mut left) = (open(), 0);
+    let args = ["--state", "close-wait", "--yes", "--json", "--max-pause", "1ms"];
+    let run = fdclose_while(&[&["--pid", &victim.pid_arg()], &args[..]].concat(), || {
+        wait_until("the first slice", || open() < all);
+        sys::kill(pid, libc::SIGCONT);
+        left = open();
+    });
+    let stops = process(&run.exits(0).json())["stops"].as_u64().expect("a number");
+    assert!(stops > 1 || left < 100, "{left} were left when it was to go on, and it was stopped once");
+    assert_eq!(victim.ask("check"), "open=0");
+    victim.serves();
 }

@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::surgeon::{Candidate, Surgeon, Table};
 use super::waits::{Waiter, Waits};
 use super::{Item, ItemOutcome, Job, replace, shutdown};
 use crate::error::TraceError;
 use crate::inject::{ChainEnd, fdops};
-use crate::net::{Copies, SocketInfo};
+use crate::net::{self, Copies, SocketInfo};
 use crate::proc::{FdTarget, ProcError};
 
 /// Fewer are closed one at a time: setting a chain up costs about as much as three stops.
@@ -21,6 +22,9 @@ pub(super) const SHORTEST_CHAIN: usize = 4;
 /// More are closed by several chains in one stop. If fdclose is killed in the middle of a chain, the rest of it runs without
 /// anyone looking again: this is how much that can be.
 const LONGEST_CHAIN: usize = 64;
+
+/// So many descriptors are not used for copies: /proc has to be read meanwhile.
+const RESERVE: u64 = 64;
 
 /// So many signals may come between the closes of one slice before it goes on one at a time.
 const MOST_INTERRUPTIONS: u32 = 10;
@@ -62,14 +66,25 @@ impl<'a> Batch<'a> {
     /// Readies those of `job` in `range`. Where copies can't be had (Linux 5.6), all is done without.
     pub(super) fn prepare(copies: Option<&Copies>, job: &Job<'a>, range: Range<usize>) -> Self {
         let items = job.items.get(range.clone()).unwrap_or_default();
-        let sockets = job.sockets.get(range).unwrap_or_default();
+        let sockets = job.sockets.get(range.clone()).unwrap_or_default();
+        let watched = job.watched.get(range).unwrap_or_default();
+        // Copies take the lowest numbers that are free: one above this says that few are left.
+        let highest = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.saturating_sub(RESERVE));
+        let leaves_room =
+            |copy: &OwnedFd| u64::try_from(copy.as_raw_fd()).is_ok_and(|number| number < highest);
+        // The last close of a socket that lingers would wait, with all that are given back behind it; the target's own
+        // close can be interrupted.
+        let may_keep = |copy: &OwnedFd| leaves_room(copy) && !net::lingers(copy.as_fd());
         let copy = |item: &Item| match item.expected.target {
-            FdTarget::Socket(inode) => copies?.copy(item.fd, inode),
+            FdTarget::Socket(inode) => copies?.copy(item.fd, inode).filter(may_keep),
             _ => None,
         };
+        // An epoll instance goes on telling of a file whose descriptor is closed, as long as there is a copy.
+        let is_watched = |index: usize| watched.get(index).is_some_and(|instances| !instances.is_empty());
         // A single one is compared by its link: a copy would cost more than it saves.
-        let worth_it = items.len() >= SHORTEST_CHAIN;
-        let copies = items.iter().map(|item| if worth_it { copy(item) } else { None }).collect();
+        let worth_it = |index| items.len() >= SHORTEST_CHAIN && !is_watched(index);
+        let prepare = |(index, item)| if worth_it(index) { copy(item) } else { None };
+        let copies = items.iter().enumerate().map(prepare).collect();
         Self { items, sockets, copies, waiters: Vec::new() }
     }
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, getsockname, shutdown};
+use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, getsockname, getsockopt, shutdown, sockopt};
 use nix::sys::stat::fstat;
 
 use super::endpoint::{Endpoint, UnixName};
@@ -111,6 +111,12 @@ fn is_socket(copy: &OwnedFd, inode: Inode) -> Option<u32> {
 /// (`inet_shutdown`, net/ipv4/af_inet.c).
 pub fn shut_down(socket: BorrowedFd<'_>, how: Shutdown) -> Result<(), Errno> {
     shutdown(socket.as_raw_fd(), how)
+}
+
+/// Whether the last close of a socket waits for its peer (SO_LINGER in socket(7)). One that does not tell is taken to.
+#[must_use]
+pub fn lingers(socket: BorrowedFd<'_>) -> bool {
+    getsockopt(&socket, sockopt::Linger).map_or(true, |linger| linger.l_onoff != 0 && linger.l_linger > 0)
 }
 
 /// The state of a TCP socket, right now; `None` for one that this build does not know.
