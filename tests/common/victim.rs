@@ -15,6 +15,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::{PATIENCE, binaries, wait_until};
 
 /// A victim; dropping it kills it.
@@ -68,6 +70,7 @@ impl Victim {
 
     #[track_caller]
     fn start(command: &mut Command) -> Self {
+        allow_enough_descriptors();
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the victim starts");
         let stdin = child.stdin.take();
@@ -246,4 +249,13 @@ fn returned(line: &str) -> Returned {
     let fields = pairs(line);
     let elapsed_us = parsed(&fields, "elapsed_us");
     Returned { value: parsed(&fields, "value"), errno: parsed(&fields, "errno"), elapsed_us }
+}
+
+/// For victims with thousands of leaks: most systems start programs with a soft limit of 1,024, which is inherited.
+fn allow_enough_descriptors() {
+    const ENOUGH: u64 = 16_384;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there are limits");
+    if soft < ENOUGH.min(hard) {
+        setrlimit(Resource::RLIMIT_NOFILE, ENOUGH.min(hard), hard).expect("a soft limit may be raised");
+    }
 }
