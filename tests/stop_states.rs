@@ -105,6 +105,28 @@ fn a_leader_that_ends_in_the_middle_of_a_batch_is_no_obstacle() {
     assert_eq!(victim.ask("check"), "open=1");
 }
 
+/// The thread takes over the number of the leader, which has ended: fdclose meets one that it traces itself.
+#[test]
+fn a_thread_that_becomes_the_leader_meanwhile_is_not_another_tracers() {
+    let victim = Victim::spawn("zombie_leader", &["--late", "1000", "--execs"]);
+    let (pid, fds): (u32, Vec<i32>) = (victim.pid(), victim.list("fds"));
+    wait_until("the leader's end", || evidence::state(pid) == 'Z');
+    let list = fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let close = |fds: &str| fdclose(&["--pid", &victim.pid_arg(), "--fd", fds, "--max-pause", "1ms"]);
+    let run = close(&list);
+    assert!(matches!(run.status, Some(0 | 3)), "{run:#?}");
+    assert!(!run.stderr.contains("already traced"), "{}", run.stderr);
+    evidence::assert_untraced(pid);
+    let left = || fds.iter().filter(|fd| evidence::link(pid, **fd).is_some()).collect::<Vec<_>>();
+    assert!(left().len() < fds.len());
+    if !left().is_empty() {
+        close(&left().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")).exits(0);
+    }
+    assert!(left().is_empty());
+    wait_until("the other program", || evidence::state(pid) == 'S');
+    evidence::assert_untraced(pid);
+}
+
 /// No hang, no harm; whether the descriptor was closed depends on when. The deadline is the one given, 2 s, and 2 s more
 /// for threads that wait for a processor; the rest is for a machine that lacks some.
 #[track_caller]

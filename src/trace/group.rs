@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::unistd::gettid;
 
 use super::deadline::Deadline;
 use super::round_up::RoundUp;
@@ -121,6 +122,11 @@ impl SeizedGroup {
                 Err(Errno::ESRCH) => {}
                 // A zombie leader stays listed while other threads live; a dying thread answers EPERM, too.
                 Err(Errno::EPERM) if has_ended(process, tid) => {}
+                // Traced already, by another number: it took over that of its leader, which had ended, in an execve.
+                Err(Errno::EPERM) if tracer(process, tid) == own_tid() => {
+                    self.seen.insert(tid);
+                    self.threads.push(Seized::adopt(tid));
+                }
                 // A thread that ends in an execve, or changes its number there, answers EPERM, too. It is clear again
                 // soon; a refusal that is meant lasts.
                 Err(Errno::EPERM) if self.doubts < MOST_DOUBTS && tracer(process, tid).is_none() => {
@@ -224,6 +230,11 @@ fn state(process: &Process, tid: Tid) -> Option<char> {
 
 fn tracer(process: &Process, tid: Tid) -> Option<Tid> {
     process.status_of(tid).ok().and_then(|status| status.tracer_pid)
+}
+
+/// The calling thread, as tracees' /proc/PID/status names it.
+fn own_tid() -> Option<Tid> {
+    Tid::new(gettid().as_raw())
 }
 
 /// Whether a thread is no more, or a zombie. Where /proc can't be read it is taken to live.

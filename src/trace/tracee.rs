@@ -85,6 +85,12 @@ impl Seized {
         Ok(Self { tid, before: Before::default(), taken_back: false, pinned: PhantomData })
     }
 
+    /// A thread that the calling one is attached to already, whether it runs or not: an execve(2) gives a thread the number
+    /// of its process's first one.
+    pub(super) fn adopt(tid: Tid) -> Self {
+        Self { tid, before: Before::default(), taken_back: false, pinned: PhantomData }
+    }
+
     /// The thread.
     #[must_use]
     pub fn tid(&self) -> Tid {
