@@ -134,7 +134,9 @@ fn the_man_page_is_sound() {
     let shown = shown.expect("it runs");
     assert!(shown.status.success() && shown.stderr.is_empty(), "{}", String::from_utf8_lossy(&shown.stderr));
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    for words in ["--max-per-run <N>", "--user-timeout <TIME>", "every process that was named has ended"] {
+    for words in
+        ["--max-per-run <N>", "--user-timeout <TIME>", "every process that was named, or whose namespace was"]
+    {
         assert!(shown.contains(words), "{words}: {shown}");
     }
 }
