@@ -27,7 +27,7 @@ use crate::plan::{self, OwnFacts, Plan, ProcessPlan};
 use crate::proc::{Process, Procfs};
 use crate::report::{ActionReport, Outcome, WatchLine};
 use crate::selectors::{KindChoice, NetnsChoice, Selectors};
-use crate::survey::{Detail, Match, NetnsError, Survey};
+use crate::survey::{Detail, Match, NetnsError, Subject, Survey};
 use crate::trace::signals::{self, Held};
 
 mod exporter;
@@ -212,15 +212,8 @@ impl<'a> Watcher<'a> {
             self.terminal.error("every process that was named has ended", None)?;
             return Ok(Run::NothingLeft);
         };
-        let netns_lost = |watcher: &Self| {
-            let ended = |process: &&Process| {
-                !process.exists().unwrap_or(true)
-                    || process.living_thread().is_err_and(|error| error.is_gone())
-            };
-            watcher.netns_of.iter().find(ended).map(Process::pid)
-        };
-        if let Some(pid) = netns_lost(self) {
-            return self.without_netns(pid);
+        if self.report_lost_netns()? {
+            return Ok(Run::NothingLeft);
         }
         let looked = look(self.terminal, self.procfs, &everything, Detail::Idle)?;
         let Some(mut survey) = looked else { return Ok(Run::Over(false)) };
@@ -231,8 +224,8 @@ impl<'a> Watcher<'a> {
             survey.retain(|_, subject| still.contains(&subject.process.pid()));
         }
         // It may have had another process's number, and namespace, by the time it was looked into.
-        if let Some(pid) = netns_lost(self) {
-            return self.without_netns(pid);
+        if self.report_lost_netns()? {
+            return Ok(Run::NothingLeft);
         }
         // A socket counts once, whoever has how many descriptors to it.
         let states: BTreeMap<Inode, TcpState> = survey
@@ -267,11 +260,13 @@ impl<'a> Watcher<'a> {
         Ok(if is_read { Run::Over(!failed && has_seen_all) } else { Run::Unread })
     }
 
-    /// Nobody can tell any more which namespace was meant.
-    fn without_netns(&self, pid: Pid) -> anyhow::Result<Run> {
+    /// Whether nobody can tell any more which namespace was meant; that has been said then.
+    fn report_lost_netns(&self) -> anyhow::Result<bool> {
+        let Some(ended) = self.netns_of.iter().find(|process| has_ended(process)) else { return Ok(false) };
+        let pid = ended.pid();
         let what = format!("process {pid}, whose network namespace was meant by --netns, has ended");
         self.terminal.error(&what, None)?;
-        Ok(Run::NothingLeft)
+        Ok(true)
     }
 
     /// All connections of the processes that are watched, idle or not: their number is a metric. `None` if every process
@@ -279,8 +274,7 @@ impl<'a> Watcher<'a> {
     fn everything(&mut self) -> Option<Selectors> {
         let mut pids = Vec::new();
         if let Some(named) = &mut self.named {
-            // What can't be looked at now may be later.
-            named.retain(|process| !process.living_thread().is_err_and(|error| error.is_gone()));
+            named.retain(|process| !has_ended(process));
             pids.extend(named.iter().map(Process::pid));
             if pids.is_empty() {
                 return None;
@@ -295,17 +289,16 @@ impl<'a> Watcher<'a> {
         if self.watch.method != Method::Close {
             return Ok(());
         }
+        let identity = |subject: &Subject| (subject.process.pid(), subject.process.start_time().ok());
         // Only those that are there: they come and go for as long as this runs.
-        let there = |process: &Process| (process.pid(), process.start_time().ok());
-        let there: BTreeSet<_> = survey.subjects.iter().map(|subject| there(&subject.process)).collect();
-        self.warned.retain(|process| there.contains(process));
+        self.warned.retain(|warned| {
+            let mut of_number = survey.subjects.iter().filter(|subject| subject.process.pid() == warned.0);
+            of_number.any(|subject| identity(subject) == *warned)
+        });
         let is_watched =
             |index: &usize| survey.matches.get(*index).is_some_and(|found| !found.watched_by.is_empty());
         let news = plan.processes.iter().filter(|share| share.act_on.iter().any(is_watched));
-        let process = |share: &ProcessPlan| {
-            let process = &survey.subjects.get(share.subject)?.process;
-            Some((process.pid(), process.start_time().ok()))
-        };
+        let process = |share: &ProcessPlan| survey.subjects.get(share.subject).map(identity);
         let news = news.filter(|share| process(share).is_some_and(|process| self.warned.insert(process)));
         let processes: Vec<ProcessPlan> = news.cloned().collect();
         Ok(report_watched(self.terminal, survey, &Plan { processes, refused: Vec::new() })?)
@@ -356,6 +349,11 @@ impl<'a> Watcher<'a> {
             Ok(()) => Ok(true),
         }
     }
+}
+
+/// What can't be looked at now may be later, and has not ended.
+fn has_ended(process: &Process) -> bool {
+    process.living_thread().is_err_and(|error| error.is_gone())
 }
 
 fn idle_ms(found: &Match) -> Option<u64> {
