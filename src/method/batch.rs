@@ -12,6 +12,7 @@ use super::surgeon::{Candidate, Surgeon, Table};
 use super::waits::{Waiter, Waits};
 use super::{Item, ItemOutcome, Job, replace, shutdown};
 use crate::error::TraceError;
+use crate::ids::Fd;
 use crate::inject::{ChainEnd, fdops};
 use crate::net::{self, Copies, SocketInfo};
 use crate::proc::{FdTarget, ProcError};
@@ -68,23 +69,11 @@ impl<'a> Batch<'a> {
         let items = job.items.get(range.clone()).unwrap_or_default();
         let sockets = job.sockets.get(range.clone()).unwrap_or_default();
         let watched = job.watched.get(range).unwrap_or_default();
-        // Copies take the lowest numbers that are free: one above this says that few are left.
-        let highest = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.saturating_sub(RESERVE));
-        let leaves_room =
-            |copy: &OwnedFd| u64::try_from(copy.as_raw_fd()).is_ok_and(|number| number < highest);
-        // The last close of a socket that lingers would wait, with all that are given back behind it; the target's own
-        // close can be interrupted.
-        let may_keep = |copy: &OwnedFd| leaves_room(copy) && !net::lingers(copy.as_fd());
-        let copy = |item: &Item| match item.expected.target {
-            FdTarget::Socket(inode) => copies?.copy(item.fd, inode).filter(may_keep),
-            _ => None,
+        let copies = match copies {
+            // A single one is compared by its link: a copy would cost more than it saves.
+            Some(copies) if items.len() >= SHORTEST_CHAIN => copies_for(copies, items, watched),
+            _ => items.iter().map(|_| None).collect(),
         };
-        // An epoll instance goes on telling of a file whose descriptor is closed, as long as there is a copy.
-        let is_watched = |index: usize| watched.get(index).is_some_and(|instances| !instances.is_empty());
-        // A single one is compared by its link: a copy would cost more than it saves.
-        let worth_it = |index| items.len() >= SHORTEST_CHAIN && !is_watched(index);
-        let prepare = |(index, item)| if worth_it(index) { copy(item) } else { None };
-        let copies = items.iter().enumerate().map(prepare).collect();
         Self { items, sockets, copies, waiters: Vec::new() }
     }
 
@@ -271,6 +260,24 @@ impl<'a> Batch<'a> {
     pub(super) fn into_copies(self) -> impl Iterator<Item = OwnedFd> {
         self.copies.into_iter().flatten()
     }
+}
+
+/// Copies of the sockets among `items`, which the epoll instances `watched` watch; none of those that had better be closed
+/// without.
+fn copies_for(copies: &Copies, items: &[Item], watched: &[&[Fd]]) -> Vec<Option<OwnedFd>> {
+    // Copies take the lowest numbers that are free: one above this says that few are left.
+    let highest = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.saturating_sub(RESERVE));
+    let leaves_room = |copy: &OwnedFd| u64::try_from(copy.as_raw_fd()).is_ok_and(|number| number < highest);
+    // The last close of a socket that lingers would wait, with all that are given back behind it; the target's own
+    // close can be interrupted.
+    let may_keep = |copy: &OwnedFd| leaves_room(copy) && !net::lingers(copy.as_fd());
+    // An epoll instance goes on telling of a file whose descriptor is closed, as long as there is a copy.
+    let is_watched = |index: usize| watched.get(index).is_some_and(|instances| !instances.is_empty());
+    let copy = |(index, item): (usize, &Item)| match item.expected.target {
+        FdTarget::Socket(inode) if !is_watched(index) => copies.copy(item.fd, inode).filter(may_keep),
+        _ => None,
+    };
+    items.iter().enumerate().map(copy).collect()
 }
 
 /// Whether the item has not had its turn: one slice can settle an item and leave one before it for the next.
