@@ -3,13 +3,13 @@
 mod common;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::kernel::{assumed, is_before};
-use common::{Before, Victim, evidence, fdclose, fdclose_while, skip, wait_until};
+use common::kernel::is_before;
+use common::{Before, Victim, command, evidence, fdclose, fdclose_while, skip, wait_until};
 
 /// A victim whose thread waits for its page; `None` where that can't be had.
 #[track_caller]
@@ -116,8 +116,7 @@ fn a_process_whose_socket_hangs_is_told_of_however_it_was_selected() {
         let Some(mut victim) = waiting("send") else { return };
         let (before, pid) = (Before::of(victim.pid()), victim.pid_arg());
         let who = if selected_by == "--pid" { &pid } else { "page_waiter" };
-        let mut fdclose = Command::new(env!("CARGO_BIN_EXE_fdclose"))
-            .args(assumed())
+        let mut fdclose = command()
             .args([selected_by, who, "--kind", "tcp", "--dry-run", "--timeout", "500ms"])
             .stderr(Stdio::piped())
             .stdout(Stdio::null())

@@ -138,20 +138,24 @@ fn who(selectors: &Selectors, by_name: bool) -> Who {
 
 /// Numbers in a sentence.
 pub(super) fn listed<T: Display>(numbers: impl ExactSizeIterator<Item = T>) -> String {
-    let more = numbers.len().saturating_sub(MANY);
-    let shown: Vec<String> = numbers.take(MANY).map(|number| number.to_string()).collect();
+    let (shown, more) = first_of(numbers);
     let shown = shown.join(", ");
     if more == 0 { shown } else { format!("{shown} and {} more", Count(more)) }
 }
 
 /// Each number, as long as there are not too many.
 fn each<T: Display>(numbers: impl ExactSizeIterator<Item = T>) -> Vec<String> {
-    let more = numbers.len().saturating_sub(MANY);
-    let mut each: Vec<String> = numbers.take(MANY).map(|number| number.to_string()).collect();
+    let (mut each, more) = first_of(numbers);
     match more {
         0 => {}
         1 => each.push("1 other".to_owned()),
         more => each.push(format!("{} others", Count(more))),
     }
     each
+}
+
+/// Those that are shown, and how many there are more.
+fn first_of<T: Display>(numbers: impl ExactSizeIterator<Item = T>) -> (Vec<String>, usize) {
+    let more = numbers.len().saturating_sub(MANY);
+    (numbers.take(MANY).map(|number| number.to_string()).collect(), more)
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::Action;
 use super::absent::{numbers_of, report_absent};
-use super::look::{look, report_unreadable, report_untold, report_watched};
+use super::look::{look, report_unreadable, report_untold, report_watched, saw_all_named};
 use super::nothing::report_nothing;
 use super::terminal::{Terminal, Unwritten};
 use crate::apply::{self, Acts};
@@ -123,7 +123,7 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> 
         }
         return Ok(Stage::Over(if_nothing));
     }
-    let is_seen = selectors.pids.is_empty() || survey.unreadable.is_empty();
+    let is_seen = saw_all_named(selectors, &survey);
     let is_there = report_absent(terminal, procfs, selectors, Detail::Ends, numbers_of(&survey))?;
     let named = if is_seen && is_there { Named::Seen } else { Named::Unseen };
     if conduct.all_holders {

@@ -3,7 +3,7 @@
 use super::KeepaliveAction;
 use super::absent::{numbers_of, report_absent};
 use super::close::agree_to;
-use super::look::{look, report_unreadable, report_untold};
+use super::look::{look, report_unreadable, report_untold, saw_all_named};
 use super::nothing::report_nothing;
 use super::terminal::Terminal;
 use crate::exit::Exit;
@@ -34,7 +34,7 @@ pub fn run(terminal: &Terminal, procfs: &Procfs, action: &KeepaliveAction) -> an
         }
         return Ok(if_nothing);
     }
-    let is_seen = selectors.pids.is_empty() || survey.unreadable.is_empty();
+    let is_seen = saw_all_named(&selectors, &survey);
     let is_there = report_absent(terminal, procfs, &selectors, Detail::Ends, numbers_of(&survey))?;
     if !dry_run && !yes && !selectors.is_exact() {
         let preview = keepalive::apply(&survey, *wish, true);

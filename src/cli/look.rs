@@ -98,6 +98,11 @@ pub(super) fn report_unreadable(
     Ok(exit)
 }
 
+/// Whether every process that was named by its number could be looked into.
+pub(super) fn saw_all_named(selectors: &Selectors, survey: &Survey) -> bool {
+    selectors.pids.is_empty() || survey.unreadable.is_empty()
+}
+
 /// Says how many connections `--idle-for` left out because it can't be told whether they are idle.
 fn report_idle_unknown(terminal: &Terminal, survey: &Survey) -> io::Result<()> {
     if survey.idle_unknown == 0 {

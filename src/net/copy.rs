@@ -157,9 +157,8 @@ fn describe(socket: BorrowedFd<'_>, inode: Inode, uid: u32) -> Option<SocketInfo
     let listens = || option(libc::SO_ACCEPTCONN).map(|listens| listens != 0);
     let (state, idle_ms) = match kind {
         Kind::Tcp => state_and_idle_ms(socket)?,
-        Kind::Unix if listens()? => (Some(TcpState::Listen), None),
-        // A service by vsock(7) or SCTP, say. No table has it.
-        Kind::Socket if listens()? => (Some(TcpState::Listen), None),
+        // No table has a service by vsock(7) or SCTP, say.
+        Kind::Unix | Kind::Socket if listens()? => (Some(TcpState::Listen), None),
         Kind::Socket => return None,
         _ => (None, None),
     };
