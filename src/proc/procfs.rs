@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::kill;
 use nix::sys::stat::Mode;
+use nix::unistd::{Whence, lseek};
 
 use super::dirents::each_number;
 use super::error::{Malformed, ProcError};
@@ -20,6 +21,10 @@ use crate::ids::{Pid, Tid};
 
 /// Where the host's is mounted.
 const HOST: &str = "/proc";
+
+/// The offset in its list from where on there are processes, and nothing else (`FIRST_PROCESS_ENTRY`, fs/proc/internal.h,
+/// since Linux 2.4). What stands before takes up to three times as long to list as 60 processes.
+const FIRST_PROCESS: i64 = 256;
 
 /// A mount of procfs, or in tests a directory that looks like one.
 #[derive(Debug, Clone)]
@@ -46,7 +51,9 @@ impl Procfs {
     /// If the directory can't be read.
     pub fn pids(&self) -> Result<Vec<Pid>, ProcError> {
         let mut pids = Vec::new();
+        let offset = if self.is_host() { FIRST_PROCESS } else { 0 };
         open_dir(&self.root)
+            .and_then(|dir| lseek(&dir, offset, Whence::SeekSet).map(|_| dir))
             .and_then(|dir| each_number(dir.as_fd(), |pid| pids.extend(Pid::new(pid))))
             .map_err(|errno| ProcError::Io { path: self.root.to_path_buf(), source: errno.into() })?;
         Ok(pids)
