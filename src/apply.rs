@@ -33,6 +33,15 @@ pub fn preview(survey: &Survey, plan: &Plan, method: Method, dry_run: bool) -> A
 pub struct Acts {
     targets: Vec<(usize, TargetReport)>,
     processes: Vec<ProcessReport>,
+    is_whole: bool,
+}
+
+impl Acts {
+    /// Whether nothing got in the way. Otherwise threads may be left that are traced until the thread ends that has acted.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
 }
 
 /// Carries out `plan`, process by process, and reports what became of every match.
@@ -61,7 +70,7 @@ pub fn act(
 ) -> Acts {
     let mut diags = mem::take(&mut survey.diags);
     let mut targets: Vec<(usize, TargetReport)> = refusals(survey, plan).collect();
-    let mut processes = Vec::new();
+    let (mut processes, mut is_whole) = (Vec::new(), true);
     progress::begin(plan.len());
     for (index, share) in plan.processes.iter().enumerate() {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
@@ -85,20 +94,21 @@ pub fn act(
         progress::begin_part();
         let operation = method::run(method, procfs, &job, conduct);
         progress::reached(items.len());
+        is_whole &= operation.error.is_none() && operation.restored;
         targets.extend(outcomes(survey, &share, method, &operation));
         if operation.stops > 0 || !operation.restored {
             processes.push(process_report(subject.process.pid(), &subject.comm, &operation));
         }
     }
     survey.diags = diags;
-    Acts { targets, processes }
+    Acts { targets, processes, is_whole }
 }
 
 /// Looks at what was done, and reports it. Only when all is: a connection ends with its last holder, which may be in
 /// another of these processes.
 #[must_use]
 pub fn finish(procfs: &Procfs, survey: &mut Survey, plan: &Plan, method: Method, acts: Acts) -> ActionReport {
-    let (mut diags, Acts { mut targets, processes }) = (mem::take(&mut survey.diags), acts);
+    let (mut diags, Acts { mut targets, processes, .. }) = (mem::take(&mut survey.diags), acts);
     verify(procfs, &mut diags, survey, plan, method, &mut targets);
     ActionReport::new(method, false, in_order(targets), processes)
 }

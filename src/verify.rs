@@ -12,6 +12,7 @@ use crate::net::{Copies, Diag, DiagError, Protocols, SocketInfo, SocketTable, Tc
 use crate::proc::{Holder, Procfs};
 use crate::report::{ConnectionFate, HolderReport, TargetReport, Text};
 use crate::survey::{Diags, Subject};
+use crate::watchdog;
 
 mod keepers;
 
@@ -41,6 +42,7 @@ pub fn connections<'a>(
     if tcp.is_empty() {
         return;
     }
+    let _watched = watchdog::over(subject.process.pid());
     // Whatever the reason why the kernel can't be asked, its tables in /proc tell.
     let answer = settled(diags.of(subject), method, &tcp).or_else(|| look_up(subject, &tcp));
     // Of a socket that nobody has seen in this network namespace, not to be there says nothing; and nothing is known

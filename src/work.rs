@@ -38,7 +38,6 @@ pub fn on_work_thread<T: Send>(
     oversight: Oversight<'_>,
     work: impl FnOnce() -> T + Send,
 ) -> io::Result<(thread::Result<T>, Held)> {
-    let mut watch = Watch::begin(oversight.limit);
     let (held, roll) = (Held::hold_all()?, Roll::default());
     let (done, ended) = mpsc::channel();
     let result = thread::scope(|scope| {
@@ -54,16 +53,51 @@ pub fn on_work_thread<T: Send>(
                 work()
             })
         })?;
-        while ended.recv_timeout(REAP_EVERY) == Err(RecvTimeoutError::Timeout) {
-            roll.reap();
-            if let Some(pid) = watch.look() {
-                (oversight.on_hang)(pid);
-            }
-            (oversight.meanwhile)();
-        }
+        look_on(oversight, &ended, || roll.reap());
         io::Result::Ok(worker.join())
     })?;
     Ok((result, held))
+}
+
+/// Does `work` on another thread, for whatever is left to do after [`on_work_thread`]. Where none can be had, it is done
+/// here, with nobody watching. The error is the payload of a panic.
+///
+/// # Errors
+/// None of its own.
+pub fn on_another_thread<T: Send>(
+    oversight: Oversight<'_>,
+    work: impl FnOnce() -> T + Send,
+) -> thread::Result<T> {
+    let (done, ended) = mpsc::channel::<()>();
+    let (mut work, mut result) = (Some(work), None);
+    let (to_do, told) = (&mut work, &mut result);
+    thread::scope(|scope| {
+        let started = thread::Builder::new().spawn_scoped(scope, move || {
+            let _done = done;
+            *told = to_do.take().map(|work| work());
+        });
+        started.map_or(Ok(()), |worker| {
+            look_on(oversight, &ended, || ());
+            worker.join()
+        })
+    })?;
+    Ok(match (result, work) {
+        (Some(result), _) => result,
+        (None, Some(work)) => work(),
+        (None, None) => unreachable!("it was taken to be done, and what it returned is kept"),
+    })
+}
+
+/// Looks for signs of life until the other end of `ended` is dropped.
+fn look_on(oversight: Oversight<'_>, ended: &mpsc::Receiver<()>, reap: impl Fn()) {
+    let mut watch = Watch::begin(oversight.limit);
+    while ended.recv_timeout(REAP_EVERY) == Err(RecvTimeoutError::Timeout) {
+        reap();
+        if let Some(pid) = watch.look() {
+            (oversight.on_hang)(pid);
+        }
+        (oversight.meanwhile)();
+    }
 }
 
 /// Has a thread start on the processor that this one is on and is about to leave. The kernel would look for the least

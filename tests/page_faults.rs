@@ -153,3 +153,49 @@ fn a_process_that_hangs_while_it_is_explained_is_given_up() {
     before.assert_untouched();
     victim.ask("supply");
 }
+
+/// Another process hangs with the lock of the socket, from after the close on: the look at what became of the connection
+/// waits for it.
+#[test]
+fn a_socket_that_hangs_while_the_close_is_looked_at_is_told_of() {
+    if is_before(5, 6) {
+        // No socket is asked there.
+        return;
+    }
+    let mut victim = Victim::spawn("hanging_holder", &[]);
+    if let Some(reason) = victim.ready().get("skipped") {
+        skip(&format!("userfaultfd: {reason}"));
+        return;
+    }
+    let (holder, other): (u32, u32) = (victim.pid(), victim.value("other"));
+    let (pid, fd): (String, String) = (other.to_string(), victim.value("fd"));
+    let before = Before::of(other);
+    let mut fdclose = command()
+        .args(["--pid", &pid, "--fd", &fd, "--timeout", "500ms"])
+        .env("FDCLOSE_TEST_STOP_AT", "restored")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("fdclose starts");
+    let number = fdclose.id();
+    wait_until("the end of the surgery", || {
+        evidence::status(number, number).is_some_and(|status| status.state == 'T')
+    });
+    victim.ask("hang");
+    let hangs = |tid| evidence::current_call(holder, tid) == Some(libc::SYS_sendto);
+    wait_until("the hang", || evidence::threads(holder).into_iter().any(hangs));
+    common::sys::kill(number, libc::SIGCONT);
+    let mut errors = BufReader::new(fdclose.stderr.take().expect("a pipe"));
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        errors.read_line(&mut line).map(|_| tell.send(line))
+    });
+    let told = told.recv_timeout(Duration::from_secs(20));
+    before.assert_lost_only(&[victim.value("fd")]);
+    victim.ask("supply");
+    let status = fdclose.wait().expect("fdclose ends");
+    let told = told.expect("a line, while it hangs");
+    assert!(told.contains("does not come back") && told.contains(&pid), "{told}");
+    assert_eq!(status.code(), Some(3));
+}

@@ -32,8 +32,10 @@ enum Stage {
     Over(Exit),
     /// Nothing is to be done, or only to be shown.
     Preview(ActionReport, Named),
-    /// It is done, and is to be looked at.
-    Done(Done, Named),
+    /// It is done, and was looked at.
+    Done(ActionReport, Named),
+    /// Something got in the way. It is to be looked at once the end of the thread has let go of what is still traced.
+    Cut(Box<Done>, Named),
 }
 
 /// What was done, and why.
@@ -42,6 +44,15 @@ struct Done {
     plan: Plan,
     acts: Acts,
     explanation: Option<Explanation>,
+}
+
+impl Done {
+    /// Looks at it.
+    fn report(self, procfs: &Procfs, method: Method) -> ActionReport {
+        let Self { mut survey, plan, acts, explanation } = self;
+        let report = apply::finish(procfs, &mut survey, &plan, method, acts);
+        ActionReport { explanation, ..report }
+    }
 }
 
 /// Whether every process that was named could be looked into, and what was named by its number is there. What could not
@@ -65,12 +76,12 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     let Action { method, output, .. } = action;
     let bar = (!output.quiet).then(Bar::default);
-    let oversight = Oversight { meanwhile: &|| bar.iter().for_each(Bar::show), ..oversight };
+    let with_bar = Oversight { meanwhile: &|| bar.iter().for_each(Bar::show), ..oversight };
     let work = || act(terminal, procfs, action, verbose);
-    let (stage, held) = work::on_work_thread(oversight, work).context("can't start a thread")?;
+    let (stage, held) = work::on_work_thread(with_bar, work).context("can't start a thread")?;
     drop(bar);
     let stage = stage.unwrap_or_else(|panic| resume_unwind(panic))?;
-    let is_over = matches!(stage, Stage::Done(..));
+    let is_over = matches!(stage, Stage::Done(..) | Stage::Cut(..));
     let (report, named, _held) = match stage {
         Stage::Over(exit) => return Ok(exit),
         Stage::Preview(report, named) => {
@@ -78,10 +89,11 @@ pub fn run(
             (report, named, None)
         }
         // Until the report is out: what ends fdclose then is the signal itself.
-        Stage::Done(done, named) => {
-            let Done { mut survey, plan, acts, explanation } = done;
-            let report = apply::finish(procfs, &mut survey, &plan, *method, acts);
-            (ActionReport { explanation, ..report }, named, Some(held))
+        Stage::Done(report, named) => (report, named, Some(held)),
+        Stage::Cut(done, named) => {
+            let report = work::on_another_thread(oversight, || done.report(procfs, *method))
+                .unwrap_or_else(|panic| resume_unwind(panic));
+            (report, named, Some(held))
         }
     };
     let written = terminal.result(|layout, out| match (output.json, output.quiet) {
@@ -147,7 +159,14 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> 
     Held::hold().context("can't hold signals back")?.to_the_end();
     let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
     let acts = apply::act(procfs, &mut survey, &plan, method, limits, true);
-    Ok(Stage::Done(Done { survey, plan, acts, explanation }, named))
+    let is_whole = acts.is_whole();
+    let done = Done { survey, plan, acts, explanation };
+    // Here, somebody watches over what is asked of the kernel.
+    Ok(if is_whole {
+        Stage::Done(done.report(procfs, method), named)
+    } else {
+        Stage::Cut(Box::new(done), named)
+    })
 }
 
 /// The reasoning, if it is asked for; people are told at once, before anything is done.

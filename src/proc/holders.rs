@@ -8,6 +8,7 @@ use super::fd_target::FdTarget;
 use super::process::Process;
 use super::procfs::Procfs;
 use crate::ids::{Fd, Inode, Pid, Tid};
+use crate::watchdog;
 
 /// So often the processes are listed again for those made meanwhile.
 const MOST_LISTINGS: usize = 10;
@@ -95,6 +96,7 @@ impl Holders {
         sockets: &BTreeSet<Inode>,
     ) -> Result<(), ProcError> {
         for fd in dir.list()? {
+            watchdog::beat();
             if let Some(FdTarget::Socket(inode)) = dir.read(fd)?
                 && sockets.contains(&inode)
             {

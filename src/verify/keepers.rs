@@ -17,6 +17,7 @@ use crate::proc::{FdDir, FdTarget, ProcError, Process, Procfs};
 use crate::report::{KeeperReport, Keeping, Text};
 use crate::survey::{CallOn, calls_of};
 use crate::trace::Deadline;
+use crate::watchdog;
 
 /// So long is searched: a host may have descriptors without number, and 6 us each are spent on Unix sockets.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -81,6 +82,7 @@ impl Search<'_> {
             if deadline.remaining().is_none() {
                 return Ok(false);
             }
+            watchdog::beat();
             open.insert(fd);
             match dir.read(fd)? {
                 Some(target) if target.kind() == Kind::IoUring => self.look_at_ring(process, &dir, fd)?,
