@@ -21,7 +21,7 @@ use super::release::{self, Release, Releasing};
 use super::sharers::{Look, Sharers};
 use super::surgeon::{Candidate, Surgeon};
 use super::waits::{Manner, Waiter, Waits};
-use super::wake::Wake;
+use super::wake::{AT_ONCE, Wake};
 use super::{Conduct, Item, ItemOutcome, Job, Operation, WaitEnd, Waited, replace};
 use crate::error::{AttachError, TraceError};
 use crate::host::{self, Fallback};
@@ -162,7 +162,7 @@ fn operate(
     }
     let chains = makes_chains(act, job);
     let mut candidate = Candidate::choose(job, &mut group, chains)?;
-    let look = looked.recv().map_err(|_| AttachError::NobodyLooked)??;
+    let look = Look::wait_for(looked, &mut group)?;
     let sharers = Sharers::seize(procfs, roll, conduct, (process.pid(), table), look)?;
     let Some(copies) = copies else {
         return act_on_all(operation, (group, sharers), &mut candidate, procfs, (act, job), conduct, None);
@@ -197,9 +197,12 @@ fn act_on_all(
         let range = following(items, next, &pace);
         // A process that shares the table is another holder, and its signals would wait meanwhile.
         if act != Act::Shutdown && sharers.is_empty() {
-            let (items, watched) = (items.get(range.clone()), job.watched.get(range.clone()));
-            let watchers = candidate
-                .watchers(items.unwrap_or_default(), watched.unwrap_or_default(), |fd| wake.is_new(fd));
+            let items = items.get(range.clone()).unwrap_or_default();
+            let watched = job.watched.get(range.clone()).unwrap_or_default();
+            let mut see_to_signals =
+                || group.run_until(Deadline::after(AT_ONCE), &mut |thread| waits.see(thread));
+            let is_new = |fd| wake.is_new(fd);
+            let watchers = candidate.watchers(items, watched, is_new, &mut see_to_signals)?;
             wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
         }
         let mut batch = Batch::prepare(copies, job, range);

@@ -5,12 +5,15 @@
 //! program has to be the same. That takes 1.4 us a process (Linux 6.18), and is done beside what else has to be done
 //! before the stop, while the target runs.
 
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use nix::errno::Errno;
 
 use super::Conduct;
 use super::close::explain;
+use super::waits::Waits;
+use super::wake::{AT_ONCE, SEE_TO_SIGNALS};
 use crate::error::{AttachError, TraceError};
 use crate::host::{self, Fallback};
 use crate::ids::{Pid, Tid};
@@ -36,6 +39,23 @@ impl Look {
         let mut found = procfs.pids()?;
         found.retain(|pid| *pid != own && shares(procfs, *pid, table));
         Ok(Self { found, newest })
+    }
+
+    /// Waits for a look that another thread takes. Signals get through to the target meanwhile.
+    pub(super) fn wait_for(
+        looked: &Receiver<Result<Self, ProcError>>,
+        group: &mut SeizedGroup,
+    ) -> Result<Self, AttachError> {
+        let mut waits = Waits::default();
+        loop {
+            match looked.recv_timeout(SEE_TO_SIGNALS) {
+                Ok(look) => return Ok(look?),
+                Err(RecvTimeoutError::Timeout) => {
+                    group.run_until(Deadline::after(AT_ONCE), &mut |thread| waits.see(thread))?;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(AttachError::NobodyLooked),
+            }
+        }
     }
 
     /// The processes made since, and this new look.

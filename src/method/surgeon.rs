@@ -17,6 +17,7 @@ use crate::trace::{
 };
 
 use super::waits::{Manner, Waiter};
+use super::wake::SEE_TO_SIGNALS;
 use super::{Conduct, Item, Job};
 use nix::errno::Errno;
 use std::iter;
@@ -110,13 +111,14 @@ impl Candidate {
     }
 
     /// The event loops that wait on one of `items`: by the instances that are known to watch each (`watched`), and what
-    /// else can be found in the time there is for it.
+    /// else can be found in the time there is for it. `see_to_signals` is called now and then.
     pub(super) fn watchers(
         &self,
         items: &[Item],
         watched: &[&[Fd]],
         is_new: impl Fn(Fd) -> bool,
-    ) -> Vec<Waiter> {
+        see_to_signals: &mut dyn FnMut() -> Result<(), AttachError>,
+    ) -> Result<Vec<Waiter>, AttachError> {
         let (mut found, deadline) = (Vec::new(), Deadline::after(LOOK_AT_EVENT_LOOPS));
         let waiter = |EventLoop { tid, call, .. }, fd| {
             let (number, manner) = (call.number, Manner::Epoll);
@@ -135,6 +137,7 @@ impl Candidate {
                 found.extend(on);
             }
         }
+        let mut due = Deadline::after(SEE_TO_SIGNALS);
         for event_loop in self.event_loops.iter().copied() {
             let EventLoop { tid, epoll, .. } = event_loop;
             for (fd, _) in sockets.iter().filter(|(_, instances)| !instances.contains(&epoll)) {
@@ -142,11 +145,15 @@ impl Candidate {
                     found.push(waiter(event_loop, *fd));
                 }
                 if deadline.remaining().is_none() {
-                    return found;
+                    return Ok(found);
+                }
+                if due.remaining().is_none() {
+                    see_to_signals()?;
+                    due = Deadline::after(SEE_TO_SIGNALS);
                 }
             }
         }
-        found
+        Ok(found)
     }
 
     /// Remembers, while the target runs, which other threads use the table: once its own thread has ended, nobody can

@@ -43,8 +43,12 @@ const GRACE: Duration = Duration::from_millis(100);
 const FIRST_LOOK: Duration = Duration::from_micros(100);
 const RAREST_LOOK: Duration = Duration::from_millis(4);
 
-/// Looking through a host's processes takes milliseconds. This often the target's signals are seen to meanwhile.
-const SEE_TO_SIGNALS: Duration = Duration::from_millis(1);
+/// Looking through a host's processes takes milliseconds, as does asking epoll instances what they watch. This often the
+/// target's signals are seen to meanwhile: a traced thread stands still from its first signal on.
+pub(super) const SEE_TO_SIGNALS: Duration = Duration::from_millis(1);
+
+/// As long that takes at the least.
+pub(super) const AT_ONCE: Duration = Duration::from_micros(50);
 
 const SIGPIPE: u64 = 1 << (libc::SIGPIPE - 1);
 
