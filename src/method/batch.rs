@@ -6,16 +6,17 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::surgeon::{Candidate, Surgeon, Table};
 use super::waits::{Waiter, Waits};
-use super::{Item, ItemOutcome, Job, replace, shutdown};
+use super::{Item, ItemOutcome, Job, pace, release, replace, shutdown};
 use crate::error::TraceError;
+use crate::host::{self, Fallback};
 use crate::ids::Fd;
 use crate::inject::{ChainEnd, fdops};
 use crate::net::{self, Copies, SocketInfo};
-use crate::proc::{FdTarget, ProcError};
+use crate::proc::{FdTarget, ProcError, Process};
 
 /// Fewer are closed one at a time: setting a chain up costs about as much as three stops.
 pub(super) const SHORTEST_CHAIN: usize = 4;
@@ -260,6 +261,26 @@ impl<'a> Batch<'a> {
     pub(super) fn into_copies(self) -> impl Iterator<Item = OwnedFd> {
         self.copies.into_iter().flatten()
     }
+}
+
+/// For copies of the sockets of a batch. Room for them is made now, as far as the hard limit allows: for a process with
+/// several threads, the kernel waits 10 to 20 ms whenever its table of descriptors has to grow (`synchronize_rcu` in
+/// `expand_fdtable`, fs/file.c).
+pub(super) fn copies_of(process: &Process, items: usize) -> Option<Copies> {
+    let Some(copies) = Copies::of(process) else {
+        host::fall_back(Fallback::CloseWithoutCopies);
+        return None;
+    };
+    let room = items.min(release::MOST_HELD + 2 * pace::MOST);
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = (room as u64).saturating_add(soft).min(hard);
+        if wanted > soft {
+            // Copies that find no room are done without.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+        }
+    }
+    copies.make_room(room);
+    Some(copies)
 }
 
 /// Copies of the sockets among `items`, which the epoll instances `watched` watch; none of those that had better be closed

@@ -13,18 +13,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::batch::{Act, Batch, Limits, SHORTEST_CHAIN};
-use super::pace::{self, Pace};
-use super::release::{self, Release, Releasing};
+use super::batch::{Act, Batch, Limits, SHORTEST_CHAIN, copies_of};
+use super::pace::Pace;
+use super::release::{Release, Releasing};
 use super::sharers::{Look, Sharers};
 use super::surgeon::{Candidate, Surgeon};
 use super::waits::{Manner, Waiter, Waits};
 use super::wake::{AT_ONCE, Wake};
 use super::{Conduct, Item, ItemOutcome, Job, Operation, WaitEnd, Waited, replace};
 use crate::error::{AttachError, TraceError};
-use crate::host::{self, Fallback};
 use crate::inject::deathpoint::{self, Place};
 use crate::inject::restart;
 use crate::net::Copies;
@@ -285,26 +283,6 @@ fn following(items: &[Item], next: usize, pace: &Pace) -> Range<usize> {
     // Sockets and others are closed in different ways, and take different times.
     let alike = |item: &&Item| Some(item.is_socket()) == rest.first().map(Item::is_socket);
     next..next + rest.iter().take_while(alike).count()
-}
-
-/// For copies of the sockets of a batch. Room for them is made now, as far as the hard limit allows: for a process with
-/// several threads, the kernel waits 10 to 20 ms whenever its table of descriptors has to grow (`synchronize_rcu` in
-/// `expand_fdtable`, fs/file.c).
-fn copies_of(process: &Process, items: usize) -> Option<Copies> {
-    let Some(copies) = Copies::of(process) else {
-        host::fall_back(Fallback::CloseWithoutCopies);
-        return None;
-    };
-    let room = items.min(release::MOST_HELD + 2 * pace::MOST);
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let wanted = (room as u64).saturating_add(soft).min(hard);
-        if wanted > soft {
-            // Copies that find no room are done without.
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
-        }
-    }
-    copies.make_room(room);
-    Some(copies)
 }
 
 /// One stop's worth of items: as many as fit into the longest pause allowed, at least one.
