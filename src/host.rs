@@ -19,7 +19,7 @@ use nix::errno::Errno;
 
 pub use fallback::Fallback;
 pub use feature::{Feature, Version};
-pub(crate) use sys::{close_range_of_nothing, io_uring};
+pub(crate) use sys::{MissingPage, close_range_of_nothing, io_uring, register_files};
 
 /// The features known to be lacking, a bit each. Nothing hangs on the order in which threads see it.
 static LACKING: AtomicU64 = AtomicU64::new(0);

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ids::{Fd, Pid};
 use crate::method::{Method, ResetWish, Unfit};
 use crate::net::TcpState;
-use crate::survey::{Match, Survey};
+use crate::survey::{Match, Survey, Untold};
 
 /// Why a descriptor is not touched without `--force`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Protection {
     /// It is registered with this io_uring(7) instance of its process, where it lives on.
     Registered(Fd),
     /// Whether it is could not be told.
-    PerhapsRegistered(Fd),
+    PerhapsRegistered(Fd, Untold),
     /// The process is pid 1.
     Init,
     /// The process started fdclose, or started what started it.
@@ -51,7 +51,10 @@ impl Protection {
             Self::Registered(_) => {
                 "--method shutdown ends it there, too; give --force if you mean the descriptor alone"
             }
-            Self::PerhapsRegistered(_) => {
+            Self::PerhapsRegistered(_, untold) if !untold.may_pass() => {
+                "--method shutdown ends it in any case; give --force if you mean the descriptor alone"
+            }
+            Self::PerhapsRegistered(..) => {
                 "try again; --method shutdown ends it in any case; give --force if you mean the descriptor alone"
             }
             _ => "give --force if you mean it",
@@ -84,10 +87,9 @@ impl fmt::Display for Protection {
                 "it is registered with the io_uring at fd {ring} of its process: the connection lives on there, and may be \
                  in use, when the descriptor is gone"
             ),
-            Self::PerhapsRegistered(ring) => write!(
+            Self::PerhapsRegistered(ring, untold) => write!(
                 f,
-                "whether it is registered with the io_uring at fd {ring} of its process can't be told: that was in use all \
-                 the time"
+                "whether it is registered with the io_uring at fd {ring} of its process can't be told: {untold}"
             ),
             Self::Init => {
                 f.write_str("pid 1 is the system's init: if it fails, the machine or container goes down")
@@ -185,8 +187,10 @@ fn protection(found: &Match, pid: Pid, method: Method, own: &OwnFacts) -> Option
         Some(Protection::Listening)
     } else if let (Method::Close | Method::Replace, Some(ring)) = (method, found.registered_with.first()) {
         Some(Protection::Registered(*ring))
-    } else if let (Method::Close | Method::Replace, Some(ring)) = (method, found.perhaps_registered_with) {
-        Some(Protection::PerhapsRegistered(ring))
+    } else if let (Method::Close | Method::Replace, Some((ring, untold))) =
+        (method, found.perhaps_registered_with)
+    {
+        Some(Protection::PerhapsRegistered(ring, untold))
     } else {
         None
     }

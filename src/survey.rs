@@ -33,6 +33,7 @@ pub use collect::survey_each;
 pub use everyone::with_all_holders;
 pub use matches::{Match, Subject};
 pub use namespaces::NetnsError;
+pub use rings::Untold;
 pub use tables::Diags;
 
 use idle::IdleTimes;

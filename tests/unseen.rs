@@ -127,6 +127,48 @@ fn what_may_be_registered_is_closed_only_by_force() {
 }
 
 #[test]
+fn what_is_known_not_to_be_registered_is_closed() {
+    for how in ["no-files", "empty-places", "other-files"] {
+        if how == "empty-places" && is_before(6, 17) {
+            skip("the kernel prints empty places as it does an instance in use");
+            continue;
+        }
+        // That says whether the kernel names what is registered.
+        if victim("file").is_none() {
+            return;
+        }
+        let Some(mut victim) = victim(how) else { return };
+        let fd: i32 = victim.value("fd");
+        let before = Before::of(victim.pid());
+        let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string(), "--json"]);
+        let target = outcome(&run.exits(0).json(), fd).clone();
+        before.assert_lost_only(&[fd]);
+        assert_eq!(
+            (victim.ask("check").as_str(), &target["connection"]),
+            ("open=false", &json!("ended")),
+            "{how}"
+        );
+    }
+}
+
+/// A kernel that does not tell sockets apart there may keep the one that is to be closed.
+#[test]
+fn where_the_kernel_does_not_name_them_what_may_be_registered_is_closed_only_by_force() {
+    if victim("file").is_some() {
+        return skip("the kernel names the sockets that are registered with an io_uring");
+    }
+    let victim = Victim::spawn("unseen", &["file"]);
+    if let Some(reason) = victim.ready().get("skipped") {
+        return skip(reason);
+    }
+    let before = Before::of(victim.pid());
+    let (fd, ring): (i32, i32) = (victim.value("fd"), victim.value("keeper"));
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &fd.to_string()]).exits(2);
+    run.one_error().says(&[&format!("io_uring at fd {ring}")]).says(&["can't be told", "this kernel"]);
+    before.assert_untouched();
+}
+
+#[test]
 fn what_can_only_be_supposed_is_not_said_to_be_known() {
     for (victim_of, how, call) in [
         ("way", "in-flight", None),

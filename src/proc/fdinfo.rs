@@ -23,8 +23,10 @@ pub struct FdInfo {
     pub user_files: Option<u64>,
     /// Of an io_uring instance: how many of them it lists. One that is in use lists none (`mutex_trylock`).
     pub listed_files: usize,
-    /// Of an io_uring instance: the sockets among these files. Where the kernel gives only their protocol's name instead
-    /// (seen in the source of 5.10, `d_iname`), none.
+    /// Of an io_uring instance: how many places without a file it lists (until 6.12).
+    pub empty_places: usize,
+    /// Of an io_uring instance: the sockets among these files. Where the kernel gives only the name of the directory
+    /// entry (`d_iname`, until 6.12), that is their protocol's, and there are none.
     pub registered: Vec<Inode>,
     /// Of an io_uring instance: how many of its requests wait for a file to be ready, which keeps that open.
     pub polling: usize,
@@ -53,15 +55,31 @@ impl FdInfo {
         let (mut pos, mut flags) = (None, None);
         let (mut mnt_id, mut ino, mut eventfd_id) = (None, None, None);
         let (mut user_files, mut scm_fds) = (None, None);
-        let (mut listed_files, mut polling) = (0, 0);
+        let (mut listed_files, mut empty_places, mut polling) = (0, 0, 0);
+        // The list goes on to the first line that is not of it. Those of buffers look the same.
+        let mut in_list = false;
         let (mut registered, mut watched) = (Vec::new(), Vec::new());
         for line in lines(text) {
             let Some((key, value)) = split_once(line, b':') else {
                 // `  op=27, task_works=0`, after `PollList:`.
                 polling += usize::from(user_files.is_some() && line.starts_with(b"  op="));
+                in_list = false;
                 continue;
             };
             let value = value.trim_ascii();
+            // `    1: socket:[4711]`, after `UserFiles`. The kernel escapes line breaks in paths (`seq_file_path`).
+            in_list &= decimal::<u32>(key.trim_ascii_start()).is_some();
+            if in_list {
+                if value == b"<none>" {
+                    empty_places += 1;
+                    continue;
+                }
+                listed_files += 1;
+                if let FdTarget::Socket(inode) = FdTarget::parse(value) {
+                    registered.push(inode);
+                }
+                continue;
+            }
             match key {
                 // The driver's lines come after the kernel's own and may carry names; the first of a key counts.
                 b"pos" if pos.is_none() => pos = Some(signed(value).ok_or(Malformed("pos"))?),
@@ -78,16 +96,10 @@ impl FdInfo {
                 }
                 b"UserFiles" if user_files.is_none() => {
                     user_files = Some(decimal(value).ok_or(Malformed("UserFiles"))?);
+                    in_list = true;
                 }
                 b"scm_fds" if scm_fds.is_none() => {
                     scm_fds = Some(decimal(value).ok_or(Malformed("scm_fds"))?);
-                }
-                // `    1: socket:[4711]`, after `UserFiles`. The kernel escapes line breaks in paths (`seq_file_path`).
-                place if user_files.is_some() && decimal::<u32>(place.trim_ascii_start()).is_some() => {
-                    listed_files += 1;
-                    if let FdTarget::Socket(inode) = FdTarget::parse(value) {
-                        registered.push(inode);
-                    }
                 }
                 b"tfd" => watched.push(Watched::parse(value).ok_or(Malformed("tfd"))?),
                 _ => {}
@@ -101,6 +113,7 @@ impl FdInfo {
             eventfd_id,
             user_files,
             listed_files,
+            empty_places,
             registered,
             polling,
             scm_fds,
@@ -110,12 +123,6 @@ impl FdInfo {
 }
 
 impl FdInfo {
-    /// Of an io_uring instance: whether all that the kernel tells of what is registered with it is here.
-    #[must_use]
-    pub fn tells_registered(&self) -> bool {
-        self.user_files.is_some_and(|files| files == 0 || self.listed_files > 0)
-    }
-
     /// Without what the kernel is known not to tell, which is something under [`host::assume`] alone.
     #[must_use]
     pub(super) fn told(mut self) -> Self {
@@ -202,6 +209,15 @@ mod tests {
         assert_eq!((ring.user_files, ring.registered, ring.polling), (Some(3), vec![Inode(35_933_631)], 2));
         let socket = FdInfo::parse(b"pos:\t0\nflags:\t02\nmnt_id:\t10\nino:\t7\nscm_fds: 12\n").unwrap();
         assert_eq!((socket.scm_fds, socket.user_files, socket.polling), (Some(12), None, 0));
+    }
+
+    #[test]
+    fn registered_buffers_are_no_files() {
+        let text = b"pos:\t0\nflags:\t02\nUserFiles:\t2\n    0: <none>\n    1: TCP\nUserBufs:\t2\n    0: 0x7f00/4096\n\
+            \x20   1: <none>\nPersonalities:\n    1\n\tUid:\t0\t\t0\t\t0\t\t0\nPollList:\n    2: socket:[9]\n";
+        let ring = FdInfo::parse(text).unwrap();
+        assert_eq!((ring.user_files, ring.listed_files, ring.empty_places), (Some(2), 1, 1));
+        assert_eq!(ring.registered, []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{facts, socket_inode};
+use super::{Untold, facts, socket_inode};
 use crate::ids::{Fd, Inode, Tid};
 use crate::kind::Kind;
 use crate::net::{SocketInfo, TcpState};
@@ -43,8 +43,8 @@ pub struct Match {
     pub watched_by: Vec<Fd>,
     /// The io_uring instances of its process that have it registered, as far as is known.
     pub registered_with: Vec<Fd>,
-    /// One of which that could not be told.
-    pub perhaps_registered_with: Option<Fd>,
+    /// One of which that could not be told, and why.
+    pub perhaps_registered_with: Option<(Fd, Untold)>,
 }
 
 impl Match {

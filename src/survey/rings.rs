@@ -1,17 +1,17 @@
 //! Which of the matches are registered with an io_uring(7) instance of their own process: those live on there when their
 //! descriptor is closed, and may be in use.
 
+mod kernel;
+mod told;
+
 use std::cell::OnceCell;
-use std::fs;
-use std::os::fd::AsRawFd as _;
-use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+pub use self::told::Untold;
+use self::told::{Told, told};
 use super::{Match, Subject, socket_inode};
-use crate::host;
 use crate::ids::{Fd, Inode};
-use crate::proc::FdInfo;
 use crate::trace::Deadline;
 
 /// An instance that is in use tells nothing (`mutex_trylock` in `io_uring_show_fdinfo`, io_uring/fdinfo.c), which mostly
@@ -32,13 +32,8 @@ pub(super) struct Rings<'a> {
     patience: OnceCell<Deadline>,
 }
 
-/// What is registered with an instance.
-enum Registered {
-    /// These sockets, in order, as far as the kernel tells them.
-    Sockets(Vec<Inode>),
-    /// That could not be told.
-    Unknown,
-}
+/// The sockets that are registered with an instance, in order, or why they can't be told.
+type Registered = Result<Vec<Inode>, Untold>;
 
 impl<'a> Rings<'a> {
     pub(super) fn new(subject: &'a Subject, rings: Vec<Fd>) -> Self {
@@ -51,12 +46,10 @@ impl<'a> Rings<'a> {
         let Some(inode) = socket_inode(&found.identity) else { return };
         for (ring, registered) in &self.instances {
             match registered.get_or_init(|| self.read(*ring)) {
-                Registered::Sockets(sockets) if sockets.binary_search(&inode).is_ok() => {
-                    found.registered_with.push(*ring);
-                }
-                Registered::Sockets(_) => {}
-                Registered::Unknown => {
-                    found.perhaps_registered_with.get_or_insert(*ring);
+                Ok(sockets) if sockets.binary_search(&inode).is_ok() => found.registered_with.push(*ring),
+                Ok(_) => {}
+                Err(untold) => {
+                    found.perhaps_registered_with.get_or_insert((*ring, *untold));
                 }
             }
         }
@@ -64,57 +57,36 @@ impl<'a> Rings<'a> {
 
     fn read(&self, ring: Fd) -> Registered {
         if self.limit.get_or_init(|| Deadline::after(LIMIT)).remaining().is_none() {
-            return Registered::Unknown;
+            return Err(Untold::NotAsked);
         }
         loop {
             let info = match self.subject.process.fd_dir(self.subject.table).and_then(|dir| dir.fdinfo(ring))
             {
                 Ok(Some(info)) => info,
                 // It has been closed meanwhile.
-                Ok(None) => return Registered::Sockets(Vec::new()),
-                Err(error) if error.is_gone() => return Registered::Sockets(Vec::new()),
-                Err(_) => return Registered::Unknown,
+                Ok(None) => return Ok(Vec::new()),
+                Err(error) if error.is_gone() => return Ok(Vec::new()),
+                Err(_) => return Err(Untold::Unreadable),
             };
-            if info.tells_registered() {
-                return Registered::sockets(info);
+            let prints = kernel::prints();
+            let mut found = told(&info, prints);
+            if matches!(found, Told::Not(Untold::EmptyOrInUse)) {
+                let all_or_nothing = kernel::prints_all_or_nothing();
+                found = told(&info, prints.map(|prints| kernel::Prints { all_or_nothing, ..prints }));
             }
-            if self.patience.get_or_init(|| Deadline::after(PATIENCE)).remaining().is_none() {
-                // A number without a list is that of places without files (Linux 6.13), or of an instance in use (before).
-                let is_known = info.user_files.is_some() || !kernel_tells();
-                return if is_known { Registered::sockets(info) } else { Registered::Unknown };
+            match found {
+                Told::Sockets(mut sockets) => {
+                    sockets.sort_unstable();
+                    return Ok(sockets);
+                }
+                Told::Not(untold) => {
+                    let patience = self.patience.get_or_init(|| Deadline::after(PATIENCE));
+                    if !untold.may_pass() || patience.remaining().is_none() {
+                        return Err(untold);
+                    }
+                }
             }
             thread::sleep(PAUSE);
-        }
-    }
-}
-
-impl Registered {
-    fn sockets(info: FdInfo) -> Self {
-        let mut sockets = info.registered;
-        sockets.sort_unstable();
-        Self::Sockets(sockets)
-    }
-}
-
-/// Whether the kernel tells at all what is registered with an instance that is not in use (Linux 5.6). One that allows
-/// fdclose no instance of its own is taken to.
-fn kernel_tells() -> bool {
-    static TELLS: OnceLock<bool> = OnceLock::new();
-    *TELLS.get_or_init(|| {
-        let Ok(ring) = host::io_uring() else { return true };
-        let info = fs::read(format!("/proc/self/fdinfo/{}", ring.as_raw_fd()));
-        info.ok().and_then(|info| FdInfo::parse(&info).ok()).is_none_or(|info| info.user_files.is_some())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_kernel_tells() {
-        if host::io_uring().is_ok() {
-            assert!(kernel_tells());
         }
     }
 }
