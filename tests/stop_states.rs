@@ -127,6 +127,24 @@ fn a_thread_that_becomes_the_leader_meanwhile_is_not_another_tracers() {
     evidence::assert_untraced(pid);
 }
 
+/// The same where fdclose has seen the leader end: the process was taken for gone then, with half of it left open.
+#[test]
+fn a_thread_that_becomes_the_leader_is_known_though_that_ended_under_way() {
+    let victim = Victim::spawn("zombie_leader", &["--late", "1000", "--execs-later"]);
+    let (pid, fds): (u32, Vec<i32>) = (victim.pid(), victim.list("fds"));
+    let list = fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &list, "--max-pause", "1ms", "--json"]);
+    evidence::assert_untraced(pid);
+    let left = fds.iter().filter(|fd| evidence::link(pid, **fd).is_some()).count();
+    assert_eq!(run.json()["summary"]["done"], fds.len() - left, "{run:#?}");
+    if left > 0 {
+        // It met the thread in the middle of its execve.
+        run.exits(3);
+    }
+    wait_until("the other program", || evidence::state(pid) == 'S');
+    evidence::assert_untraced(pid);
+}
+
 /// No hang, no harm; whether the descriptor was closed depends on when. The deadline is the one given, 2 s, and 2 s more
 /// for threads that wait for a processor; the rest is for a machine that lacks some.
 #[track_caller]

@@ -10,6 +10,7 @@ use super::deadline::Deadline;
 use super::round_up::RoundUp;
 use super::seen::{Roll, Seen};
 use super::stop::Stop;
+use super::sys;
 use super::tracee::taken_back::see_into_calls;
 use super::tracee::{Seized, Stopped};
 use crate::error::{AttachError, TraceError};
@@ -167,7 +168,14 @@ impl SeizedGroup {
             let attempt = deadline.earlier(Deadline::after(patience + for_all));
             let complete = self.attempt(&mut round_up, process, attempt, on_stop);
             match complete {
-                Ok(true) if round_up.stopped.is_empty() => return Err(AttachError::Gone),
+                Ok(true) if round_up.stopped.is_empty() => {
+                    self.expect_life(process)?;
+                    if deadline.remaining().is_none() {
+                        return Err(AttachError::TooManyNewThreads);
+                    }
+                    thread::sleep(breather);
+                    breather = (breather * 2).min(LONGEST_BREATHER);
+                }
                 Ok(true) => {
                     let threads = round_up.stopped;
                     return Ok(StoppedGroup { threads, seen: self.seen, busy: self.busy, since });
@@ -194,6 +202,18 @@ impl SeizedGroup {
             }
         }
         Err(AttachError::TooManyNewThreads)
+    }
+
+    /// With no thread left that is known: [`AttachError::Gone`], unless one lives. It has a number then that was seen with
+    /// another, which an execve(2) ended, and those that are listed are to be attached to as if never seen.
+    fn expect_life(&mut self, process: &Process) -> Result<(), AttachError> {
+        process.living_thread()?;
+        for tid in process.threads()? {
+            sys::reap(tid);
+            self.seen.remove(tid);
+        }
+        self.seen.listed.clear();
+        Ok(())
     }
 
     /// One try to stop them all; whether all are stopped.

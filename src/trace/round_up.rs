@@ -76,8 +76,9 @@ impl RoundUp {
                 // A leader that called pthread_exit reports nothing until the last thread has ended.
                 self.asked.retain(|thread| {
                     let ended = has_ended(process, thread.tid());
-                    // A leader stays on the roll.
-                    if ended && sys::reap(thread.tid()) {
+                    // A leader can't be reaped, nor does an execve wait for that; it gives its number to another thread.
+                    let is_leader = thread.tid() == process.pid().leader();
+                    if ended && (sys::reap(thread.tid()) || is_leader) {
                         seen.remove(thread.tid());
                     }
                     !ended

@@ -49,8 +49,8 @@ impl Seen {
         self.roll.with(|tids| tids.insert(tid));
     }
 
-    /// The thread is gone and reaped; its number may come again for another one. One that is dying stays on the roll: if
-    /// nobody reaped it, an `execve` of its process would wait for ever, and we for that.
+    /// The thread is gone and reaped, or a leader that has ended; its number may come again for another one. Another that
+    /// is dying stays on the roll: if nobody reaped it, an `execve` of its process would wait for ever, and we for that.
     pub(super) fn remove(&mut self, tid: Tid) {
         self.roll.with(|tids| tids.remove(&tid));
     }
