@@ -4,7 +4,7 @@ mod common;
 
 use std::env;
 
-use common::{Before, Victim, evidence, fdclose, outcome, wait_until};
+use common::{Before, Victim, evidence, fdclose, outcome, sys, wait_until};
 
 #[test]
 fn a_threads_own_table_is_not_taken_for_the_processes() {
@@ -104,6 +104,25 @@ fn no_pid_named_a_shared_table_is_closed_once() {
     before.assert_lost_only(&[fd]);
     evidence::assert_untraced(victim.pid());
     assert_eq!(victim.ask("check"), "open=0");
+}
+
+#[test]
+fn a_process_that_shares_the_table_of_a_stopped_one_runs_between_slices() {
+    let mut victim = Victim::spawn("tables", &["shared", "--more", "1000"]);
+    let (pid, child): (u32, u32) = (victim.pid(), victim.value("child"));
+    let fds: Vec<i32> = victim.list("fds");
+    let list = fds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    sys::kill(pid, libc::SIGSTOP);
+    wait_until("the stop", || evidence::state(pid) == 'T');
+    let run = fdclose(&["--pid", &victim.pid_arg(), "--fd", &list, "--max-pause", "1ms", "--json"]).exits(0);
+    let document = run.json();
+    assert_eq!(document["summary"]["done"], fds.len(), "{document:#}");
+    assert!(document["processes"][0]["stops"].as_u64() > Some(1), "{:#}", document["processes"]);
+    assert_eq!(evidence::state(pid), 'T');
+    evidence::assert_untraced(pid);
+    evidence::assert_untraced(child);
+    sys::kill(pid, libc::SIGCONT);
+    assert_eq!(victim.ask("check"), "open=1");
 }
 
 /// How often something is tried to be closed; `FDCLOSE_TEST_RACES=100000` for the long form.

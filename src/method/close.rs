@@ -217,7 +217,7 @@ fn act_on_all(
         operation.threads = operation.threads.max(stopped.threads().len());
         operation.stops += 1;
         deathpoint::reach(Place::Stopped);
-        let since = sharers.since().map_or(stopped.since(), |since| since.min(stopped.since()));
+        let since = sharers.since(&stopped);
         candidate.move_to_living(process, stopped.threads())?;
         batch.notice(&waits, candidate);
         if act != Act::Shutdown
@@ -235,10 +235,11 @@ fn act_on_all(
         let (mut begun, mut from) = (Instant::now(), next);
         let mut all = (&mut stopped, &mut sharers);
         let mut result = slice(operation, &mut next, (act, &batch), &mut all, candidate, &wake, conduct);
-        // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause.
+        // A process that was stopped (SIGSTOP) meanwhile is not to be resumed between slices: it feels no pause. Sharers do.
         while result.is_ok()
             && next < items.len()
             && all.0.is_still_group_stopped()
+            && all.1.is_empty()
             && !signals::end_is_wanted()
         {
             let done = mem::replace(&mut batch, Batch::prepare(copies, job, following(items, next, &pace)));
@@ -296,7 +297,8 @@ fn slice(
     conduct: Conduct,
 ) -> Result<(), AttachError> {
     // A process that is stopped anyway feels no pause.
-    let since = if stopped.is_group_stopped() { Instant::now() } else { stopped.since() };
+    let feels_none = stopped.is_group_stopped() && sharers.is_empty();
+    let since = if feels_none { Instant::now() } else { sharers.since(stopped) };
     // Where stopping all threads has taken most of the time already, a pause for each descriptor would be worse.
     let (now, longest) = (Instant::now(), conduct.max_pause);
     let limits = Limits {

@@ -190,9 +190,9 @@ impl<'a> Sharers<'a> {
         }
     }
 
-    /// Since when the first of them has been asked to stop.
-    pub(super) fn since(&self) -> Option<Instant> {
-        self.stopped.iter().map(|(_, group)| group.since()).min()
+    /// Since when the first of them, or of the threads of their target, has been asked to stop.
+    pub(super) fn since(&self, target: &StoppedGroup) -> Instant {
+        self.stopped.iter().map(|(_, group)| group.since()).fold(target.since(), Instant::min)
     }
 
     /// Lets them run on, still traced.
