@@ -3,11 +3,13 @@
 mod common;
 
 use std::fs::File;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 
 use common::kernel::is_before;
 use common::{Before, Run, Victim, evidence, start_fdclose_into, wait_until};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 const WHY: &str = "can't write to standard output: No space left on device";
 
@@ -106,6 +108,36 @@ fn watch_says_it_and_goes_on() {
     let run = watching.finish().exits(1);
     run.says(&[&format!("{WHY}; the lines of this look are lost")]);
     assert!(!run.stderr.contains("os error"), "{run:#?}");
+}
+
+/// A refusal is told once, but not before it could be written.
+#[test]
+fn watch_tells_what_got_lost_when_there_is_room_again() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let _client = TcpStream::connect(listener.local_addr().expect("its address")).expect("it listens");
+    let (mut reader, mut writer) = io::pipe().expect("a pipe");
+    for end in [reader.as_fd(), writer.as_fd()] {
+        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("the pipe is ours");
+    }
+    while writer.write(&[b' '; 4096]).is_ok() {}
+    // The test is an ancestor of fdclose, which is not touched.
+    let pid = std::process::id().to_string();
+    let args =
+        ["watch", "--pid", &pid, "--state", "established", "--idle-for", "1ms", "--every", "100ms", "-n"];
+    let mut watching = start_fdclose_into(writer, &args);
+    let mut stderr = BufReader::new(watching.take_stderr());
+    let mut said = String::new();
+    while !said.contains("the lines of this look are lost") {
+        assert_ne!(stderr.read_line(&mut said).expect("text"), 0, "it ended: {said}");
+    }
+    let mut told = String::new();
+    wait_until("the refusal", || {
+        let mut bytes = [0; 4096];
+        let read = reader.read(&mut bytes).unwrap_or(0);
+        told.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        told.contains(r#""outcome":"refused""#)
+    });
+    assert!(told.contains("an ancestor of fdclose"), "{told}");
 }
 
 #[test]

@@ -339,8 +339,11 @@ impl<'a> Watcher<'a> {
             let comm = printable(process.comm.as_bytes());
             self.terminal.error(&format!("{comm} ({}) could not be restored", process.pid), None)?;
         }
+        let written = written.and_then(|()| out.flush());
+        // What got lost is told at the next look.
+        refused.retain(|key| written.is_ok() || self.refused.contains(key));
         self.refused = refused;
-        match written.and_then(|()| out.flush()) {
+        match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => {
                 let unwritten = Unwritten::from(error);

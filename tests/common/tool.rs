@@ -2,7 +2,7 @@
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -151,6 +151,12 @@ pub(crate) fn start_fdclose_into(stdout: impl Into<Stdio>, args: &[&str]) -> Sta
 impl Started {
     pub(crate) fn pid(&self) -> u32 {
         self.0.as_ref().expect("it is not finished").id()
+    }
+
+    /// Its standard error, to be read while it runs.
+    #[track_caller]
+    pub(crate) fn take_stderr(&mut self) -> ChildStderr {
+        self.0.as_mut().and_then(|child| child.stderr.take()).expect("it is not finished")
     }
 
     /// Whether it has ended.
