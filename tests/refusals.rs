@@ -199,6 +199,31 @@ fn a_process_under_seccomp_survives() {
     confined::acts_or_refuses("close", |_, before, fd| before.assert_lost_only(&[fd]));
 }
 
+/// Its filter is in force again when fdclose is killed, for the call and for the way back.
+#[test]
+fn a_process_under_seccomp_is_not_said_to_be_insured() {
+    if lacks(&[Need::Root]) || is_before(4, 3) {
+        return;
+    }
+    let insured = |victim: &Victim, which: &[&str]| {
+        let run = fdclose(&[&["--pid", &victim.pid_arg(), "--yes", "--json"], which].concat()).exits(0);
+        run.json()["processes"][0]["insured"].clone()
+    };
+    for mode in ["strict", "filter"] {
+        // One, and a chain of them.
+        let mut victim = Victim::spawn("confined", &[mode, "--more", "20"]);
+        let fd = victim.value::<String>("fd");
+        for which in [["--fd", &fd], ["--kind", "unix"]] {
+            assert_eq!(insured(&victim, &which), false, "{mode}: {which:?}");
+        }
+        let left = victim.list::<i32>("fds").into_iter().any(|fd| evidence::link(victim.pid(), fd).is_some());
+        assert!(!left, "{mode}");
+        assert_eq!(victim.ask("check"), "", "{mode}");
+    }
+    let victim = Victim::spawn("close_wait", &["--count", "1"]);
+    assert!(insured(&victim, &["--state", "close-wait"]) == true || is_before(3, 11));
+}
+
 #[test]
 fn an_ordinary_user_is_told_of_seccomp() {
     if lacks(&[Need::Root]) {

@@ -35,6 +35,7 @@ use super::restart;
 use crate::arch::{Abi, Registers};
 use crate::error::TraceError;
 use crate::ids::{Pid, RemoteAddr, Tid};
+use crate::proc::Seccomp;
 use crate::trace::{Deadline, Seized, Stop, Stopped, Volatile, Waited};
 
 pub use chained::{ChainEnd, end_signal};
@@ -67,7 +68,9 @@ pub struct Remote<'a> {
     displaced: bool,
     /// The thread's seccomp filters are out of force.
     seccomp_suspended: bool,
-    /// No call was made without a lifeline.
+    /// Its mode, if known. Filters are in force again when fdclose dies, and decide on the call and on the way back.
+    seccomp: Option<Seccomp>,
+    /// No call was made without a lifeline, nor by a thread under seccomp(2).
     insured: bool,
     /// A call that takes longer than this is interrupted: no target is paused for the length of a SO_LINGER.
     patience: Duration,
@@ -99,14 +102,13 @@ impl<'a> Remote<'a> {
     /// # Errors
     /// [`TraceError`], `Gone` included.
     pub fn prepare(
-        thread: Stopped,
+        mut thread: Stopped,
         pid: Pid,
         site: Site,
         landmarks: &'a Landmarks,
-        patience: Duration,
-        limit: Duration,
+        seccomp: Option<Seccomp>,
+        (patience, limit): (Duration, Duration),
     ) -> Result<Self, TraceError> {
-        let mut thread = thread;
         let (abi, saved) = thread.abi_and_registers()?;
         // Segment registers that user code may load but PTRACE_SETREGS refuses would make it fail half-way later on.
         thread.set_registers(&saved)?;
@@ -127,6 +129,7 @@ impl<'a> Remote<'a> {
             volatile,
             displaced: false,
             seccomp_suspended: false,
+            seccomp,
             insured: true,
             patience,
             limit,
@@ -180,6 +183,7 @@ impl<'a> Remote<'a> {
             Some(lifeline) => lifeline.hold(&mut call),
             None => self.insured = false,
         }
+        self.insured &= self.seccomp == Some(Seccomp::Disabled);
         self.displaced = true;
         if let Err(error) = thread.set_registers(&call) {
             self.thread = Some(thread);

@@ -204,9 +204,7 @@ fn act_on_all(
             wake.wake(&watchers, candidate, &mut group, operation, &mut |thread| waits.see(thread))?;
         }
         let mut batch = Batch::prepare(copies, job, range);
-        if makes_chains(act, job) {
-            candidate.remember_kin(&group);
-        }
+        candidate.look_again(process, &group, makes_chains(act, job));
         let deadline = Deadline::after(conduct.timeout);
         waits.begin();
         let rest = releasing.as_ref().map(Releasing::rest);

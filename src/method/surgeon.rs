@@ -56,6 +56,8 @@ pub(super) struct Candidate {
     own_pid: u32,
     /// For chains of calls.
     end_signal: Option<EndSignal>,
+    /// The mode of the thread right before the stop, if known.
+    seccomp: Option<Seccomp>,
     landmarks: Landmarks,
     /// Threads that waited in epoll_wait(2), with the instance.
     event_loops: Vec<EventLoop>,
@@ -105,6 +107,7 @@ impl Candidate {
             own_pid: std::process::id(),
             landmarks,
             end_signal,
+            seccomp: None,
             event_loops,
             kin: Vec::new(),
         })
@@ -156,9 +159,17 @@ impl Candidate {
         Ok(found)
     }
 
+    /// Looks, while the target still runs, at what may have changed since the last stop.
+    pub(super) fn look_again(&mut self, process: &Process, group: &SeizedGroup, chains: bool) {
+        self.seccomp = seccomp(process, self.tid);
+        if chains {
+            self.remember_kin(group);
+        }
+    }
+
     /// Remembers, while the target runs, which other threads use the table: once its own thread has ended, nobody can
     /// tell any more.
-    pub(super) fn remember_kin(&mut self, group: &SeizedGroup) {
+    fn remember_kin(&mut self, group: &SeizedGroup) {
         let threads = group.threads().iter().map(Seized::tid);
         self.kin.retain(|kin| threads.clone().any(|tid| tid == *kin));
         if self.kin.len() >= ENOUGH_KIN {
@@ -206,6 +217,12 @@ fn end_signal_of(process: &Process, tid: Tid) -> Option<EndSignal> {
     end_signal(&process.status().ok()?, &process.status_of(tid).ok()?)
 }
 
+/// How thread `tid` is confined; `None` if that can't be read. The suspension of what is not there succeeds, and no ptrace
+/// request tells of strict mode: so /proc is read, mostly before the stop.
+fn seccomp(process: &Process, tid: Tid) -> Option<Seccomp> {
+    process.status_of(tid).ok().map(|status| status.seccomp.unwrap_or(Seccomp::Disabled))
+}
+
 impl EventLoop {
     /// By what /proc says of a thread: the number of a call and its first argument.
     fn of(tid: Tid, number: u64, epoll: u64) -> Option<Self> {
@@ -235,8 +252,10 @@ impl<'a> Surgeon<'a> {
         let (index, site) = best(group.threads(), process, candidate)?;
         let thread = group.take(index);
         let tid = thread.tid();
-        let mut remote =
-            Remote::prepare(thread, pid, site, &candidate.landmarks, conduct.max_pause, conduct.timeout)?;
+        let is_known = tid == candidate.tid;
+        let mode = if is_known { candidate.seccomp } else { seccomp(process, tid) };
+        let limits = (conduct.max_pause, conduct.timeout);
+        let mut remote = Remote::prepare(thread, pid, site, &candidate.landmarks, mode, limits)?;
         if let Err(error) = remote.suspend_seccomp() {
             // Read now, not before the stop: a thread can enter seccomp at any time.
             let mode = process.status_of(tid).map(|status| status.seccomp.unwrap_or(Seccomp::Disabled));
@@ -249,7 +268,7 @@ impl<'a> Surgeon<'a> {
         }
         let end_signal = candidate
             .end_signal
-            .and_then(|end| if tid == candidate.tid { Some(end) } else { end_signal_of(process, tid) });
+            .and_then(|end| if is_known { Some(end) } else { end_signal_of(process, tid) });
         Ok(Self { remote: Some(remote), tid, end_signal, candidate })
     }
 

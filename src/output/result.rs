@@ -92,7 +92,7 @@ fn write_uninsured(report: &ActionReport, verbose: bool, out: &mut dyn Write) ->
         writeln!(
             out,
             "  {comm} ({}) had no insurance: had fdclose been killed during the call, a thread of it would have \
-             run on with wrong registers",
+             run on with wrong registers, or been ended by its seccomp filter",
             process.pid
         )
     })

@@ -163,7 +163,8 @@ fn one_without_insurance() {
     closed 1 of 1: fd 12 of nginx (1234), CLOSE-WAIT 127.0.0.1:8888 ->
       127.0.0.1:49416; connection ended; paused 0.14 ms
       nginx (1234) had no insurance: had fdclose been killed during the call, a
-      thread of it would have run on with wrong registers
+      thread of it would have run on with wrong registers, or been ended by its
+      seccomp filter
     ");
     assert!(!verbose(false).contains("insurance"));
 }
