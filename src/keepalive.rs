@@ -8,13 +8,13 @@ use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 
-use crate::host::{self, Fallback, Feature};
+use crate::host::{self, Fallback};
 use crate::ids::Inode;
 use crate::kind::Kind;
-use crate::net::{Copies, Keepalive, KeepaliveWish, TcpState};
+use crate::net::{Copies, Keepalive, KeepaliveWish, NoCopies, TcpState};
 use crate::proc::FdTarget;
 use crate::report::{KeepaliveReport, KeepaliveTarget, Outcome, Text};
-use crate::survey::{Match, Survey};
+use crate::survey::{Match, Subject, Survey};
 
 /// What became of one socket: the outcome, before and after, why not, and the way out.
 struct Done {
@@ -34,19 +34,26 @@ impl Done {
 /// Carries out `wish` on everything in `survey` that is a TCP connection; in a dry run only reads.
 #[must_use]
 pub fn apply(survey: &Survey, wish: KeepaliveWish, dry_run: bool) -> KeepaliveReport {
-    let mut copies: Option<(usize, Option<Copies>)> = None;
+    let mut copies: Option<(usize, Result<Copies, NoCopies>)> = None;
     let mut targets = Vec::with_capacity(survey.matches.len());
     for found in &survey.matches {
         if copies.as_ref().is_none_or(|(subject, _)| *subject != found.subject) {
-            copies = Some((found.subject, Copies::of(&survey.subject_of(found).process)));
+            copies = Some((found.subject, Copies::open(&survey.subject_of(found).process)));
         }
-        let copies = copies.as_ref().and_then(|(_, copies)| copies.as_ref());
-        targets.push(report(survey, found, one(copies, found, wish, dry_run)));
+        let Some((_, copies)) = copies.as_ref() else { continue };
+        let done = one(copies.as_ref(), survey.subject_of(found), found, wish, dry_run);
+        targets.push(report(survey, found, done));
     }
     KeepaliveReport::new(dry_run, targets)
 }
 
-fn one(copies: Option<&Copies>, found: &Match, wish: KeepaliveWish, dry_run: bool) -> Done {
+fn one(
+    copies: Result<&Copies, &NoCopies>,
+    subject: &Subject,
+    found: &Match,
+    wish: KeepaliveWish,
+    dry_run: bool,
+) -> Done {
     let FdTarget::Socket(inode) = found.identity.target else {
         return Done::not(
             Outcome::Refused,
@@ -65,15 +72,12 @@ fn one(copies: Option<&Copies>, found: &Match, wish: KeepaliveWish, dry_run: boo
         let why = "it is a listening socket: connections that it accepts later would inherit the setting";
         return Done::not(Outcome::Refused, why, Some("select with --state established"));
     }
-    let no_copies = || {
-        host::fall_back(Fallback::KeepaliveRefused);
-        let why = format!("this kernel makes no copies of descriptors ({})", Feature::PidfdGetfd);
-        Done::not(Outcome::Refused, why, None)
+    let copies = match copies {
+        Ok(copies) => copies,
+        Err(why) => return no_copies(why),
     };
-    let Some(copies) = copies else { return no_copies() };
-    set(copies, found, inode, wish, dry_run).unwrap_or_else(|(call, errno)| match errno {
-        Errno::ENOSYS if call == "pidfd_getfd" => no_copies(),
-        Errno::EBADF | Errno::ESRCH => Done::not(Outcome::Gone, "it is not open any more", None),
+    set(copies, subject, found, inode, wish, dry_run).unwrap_or_else(|(call, errno)| match errno {
+        Errno::ENOSYS if call == "pidfd_getfd" => no_copies(&NoCopies::Kernel),
         Errno::EPERM => {
             let why = "copying the descriptor (pidfd_getfd) takes the rights of ptrace(2)";
             Done::not(Outcome::Refused, why, Some("run fdclose as root"))
@@ -82,17 +86,47 @@ fn one(copies: Option<&Copies>, found: &Match, wish: KeepaliveWish, dry_run: boo
     })
 }
 
+fn no_copies(why: &NoCopies) -> Done {
+    host::fall_back(Fallback::KeepaliveRefused);
+    match why {
+        NoCopies::Proc(error) if error.is_gone() => gone(),
+        NoCopies::Proc(error) => Done::not(Outcome::Failed, error.to_string(), None),
+        why => Done::not(Outcome::Refused, why.to_string(), None),
+    }
+}
+
+fn gone() -> Done {
+    Done::not(Outcome::Gone, "it is not open any more", None)
+}
+
+/// Of whose descriptor no copy, or one of something else, could be made.
+fn without_copy(subject: &Subject, found: &Match, inode: Inode) -> Done {
+    match subject.process.look(subject.table, found.fd) {
+        Ok(Some(FdTarget::Socket(now))) if now == inode => {
+            let why = "the thread of the process has ended whose descriptors were to be copied";
+            Done::not(Outcome::Failed, why, Some("try again"))
+        }
+        Ok(Some(_)) => {
+            let why = "the descriptor referred to something else by then, and was left alone";
+            Done::not(Outcome::Changed, why, Some("select again"))
+        }
+        Err(error) if !error.is_gone() => Done::not(Outcome::Failed, error.to_string(), None),
+        Ok(None) | Err(_) => gone(),
+    }
+}
+
 fn set(
     copies: &Copies,
+    subject: &Subject,
     found: &Match,
     inode: Inode,
     wish: KeepaliveWish,
     dry_run: bool,
 ) -> Result<Done, (&'static str, Errno)> {
-    let copy = copies.try_copy(found.fd, inode).map_err(|errno| ("pidfd_getfd", errno))?;
-    let Some(copy) = copy else {
-        let why = "the descriptor referred to something else by then, and was left alone";
-        return Ok(Done::not(Outcome::Changed, why, Some("select again")));
+    let copy = match copies.try_copy(found.fd, inode) {
+        Ok(Some(copy)) => copy,
+        Ok(None) | Err(Errno::EBADF | Errno::ESRCH) => return Ok(without_copy(subject, found, inode)),
+        Err(errno) => return Err(("pidfd_getfd", errno)),
     };
     let read = || Keepalive::read(copy.as_fd()).map_err(|errno| ("getsockopt", errno));
     let before = read()?;

@@ -166,10 +166,11 @@ pub(super) fn report_untold(
 
 /// Why a process that is there has no descriptors at all, if that is so.
 fn has_nothing(procfs: &Procfs, pid: Pid) -> Option<Refusal> {
-    let stat = procfs.open(pid).ok()?.stat().ok()?;
+    let process = procfs.open(pid).ok()?;
+    let stat = process.stat().ok()?;
     if stat.is_kernel_thread() {
         Some(Refusal::KernelThread)
-    } else if stat.is_dead() {
+    } else if stat.is_dead() && process.living_thread().is_err_and(|error| error.is_gone()) {
         Some(Refusal::Zombie)
     } else {
         None

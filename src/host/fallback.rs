@@ -70,6 +70,7 @@ fallbacks! {
     ShutdownInTarget = "shutdown-in-target", PidfdGetfd, "the process itself makes the call shutdown(2)";
     KeepaliveRefused = "keepalive-refused", PidfdGetfd, "keepalive is refused";
     NumberByChallenge = "number-by-challenge", PidfdGetfd, "a connection is asked for its number by a segment";
+    LeaderNotCopied = "leader-not-copied", PidfdThread, "of a process whose main thread has ended, no copies are made";
     QueuedUnknown = "queued-unknown", QueuedDescriptors, "where there is a Unix socket, not all is taken to be seen";
     SequenceInTls = "sequence-in-tls", RseqConfiguration, "a restartable sequence is looked for beside the thread pointer";
     FileByName = "file-by-name", InodeInFdinfo, "a file is known by its path, not by its inode";

@@ -112,6 +112,8 @@ features! {
     DescriptorCount = "size of /proc/PID/fd", (6, 2), ENOENT;
     /// Whether the system calls of a tracee are dispatched back to it.
     UserDispatch = "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG", (6, 4), EIO;
+    /// Descriptors for threads. What is no such flag is a wrong use.
+    PidfdThread = "PIDFD_THREAD", (6, 9), EINVAL;
     /// What a pidfd knows of its process (PIDFD_GET_INFO).
     PidfdInfo = "PIDFD_GET_INFO", (6, 13), ENOTTY;
 }

@@ -86,6 +86,20 @@ pub struct Job<'a> {
     pub is_last: bool,
 }
 
+impl Job<'_> {
+    /// What became of an item of whose descriptor no copy, or one of something else, could be made; `None` if it is what
+    /// it was, as where the thread has ended whose descriptors are copied.
+    fn without_copy(&self, item: &Item) -> Option<ItemOutcome> {
+        match self.process.look(self.table, item.fd) {
+            Ok(Some(target)) if target == item.expected.target => None,
+            Ok(Some(_)) => Some(ItemOutcome::Changed),
+            Ok(None) => Some(ItemOutcome::Gone),
+            Err(error) if error.is_gone() => Some(ItemOutcome::Gone),
+            Err(error) => Some(ItemOutcome::Failed(error.to_string())),
+        }
+    }
+}
+
 /// What became of an [`Item`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ItemOutcome {

@@ -52,7 +52,7 @@ pub(super) fn reset(job: &Job<'_>, wish: ResetWish, conduct: Conduct) -> Operati
         };
         let part = Job { items, sockets, ..*job };
         let copies: Vec<Result<Option<Ours>, ItemOutcome>> =
-            items.iter().map(|item| copy(copies.as_ref(), item, wish)).collect();
+            items.iter().map(|item| copy(copies.as_ref(), job, item, wish)).collect();
         let done = in_worker(&part, &copies, wish, conduct);
         progress::reached(range.end);
         if let Some(outcomes) = operation.outcomes.get_mut(range) {
@@ -68,7 +68,12 @@ pub(super) fn reset(job: &Job<'_>, wish: ResetWish, conduct: Conduct) -> Operati
 }
 
 /// A copy of an item's socket; `None` where there can be none, and it is done without.
-fn copy(copies: Option<&Copies>, item: &Item, wish: ResetWish) -> Result<Option<Ours>, ItemOutcome> {
+fn copy(
+    copies: Option<&Copies>,
+    job: &Job<'_>,
+    item: &Item,
+    wish: ResetWish,
+) -> Result<Option<Ours>, ItemOutcome> {
     let FdTarget::Socket(inode) = item.expected.target else {
         return Err(ItemOutcome::Failed("it is no socket".to_owned()));
     };
@@ -85,8 +90,8 @@ fn copy(copies: Option<&Copies>, item: &Item, wish: ResetWish) -> Result<Option<
             };
             Ok(Some(Ours { copy, mender }))
         }
-        Ok(None) => Err(ItemOutcome::Changed),
-        Err(Errno::EBADF | Errno::ESRCH) => Err(ItemOutcome::Gone),
+        // It may still be there: the thread that was asked has ended.
+        Ok(None) | Err(Errno::EBADF | Errno::ESRCH) => job.without_copy(item).map_or(Ok(None), Err),
         Err(_) => Ok(None),
     }
 }

@@ -17,10 +17,10 @@ use super::endpoint::{Endpoint, UnixName};
 use super::row::SocketInfo;
 use super::state::TcpState;
 use super::{sys, tcp_info};
-use crate::host::{self, Feature};
+use crate::host::{self, Fallback, Feature};
 use crate::ids::{Fd, Inode};
 use crate::kind::Kind;
-use crate::proc::Process;
+use crate::proc::{ProcError, Process};
 
 /// Makes copies of a process's sockets, to ask them.
 #[derive(Debug)]
@@ -28,15 +28,60 @@ pub struct Copies {
     pidfd: OwnedFd,
 }
 
+/// Why there can be no copies of a process's descriptors.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCopies {
+    /// The kernel has no pidfd, or is known to make no copies.
+    #[error("this kernel makes no copies of descriptors ({})", Feature::PidfdGetfd)]
+    Kernel,
+    /// The leader has ended, and its table with it: the kernel looks into that of the thread that a pidfd is of.
+    #[error(
+        "the main thread of the process has ended, and this kernel copies the descriptors of main threads alone ({})",
+        Feature::PidfdThread
+    )]
+    LeaderEnded,
+    /// The process has ended, or can't be looked at.
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+}
+
 impl Copies {
-    /// For the descriptors of `process`; `None` where the kernel has no pidfd, or is known to make no copies.
+    /// For the descriptors of `process`; `None` where there can be none.
     #[must_use]
     pub fn of(process: &Process) -> Option<Self> {
+        Self::open(process).ok()
+    }
+
+    /// As [`Self::of`], with the reason why not.
+    ///
+    /// # Errors
+    /// [`NoCopies`].
+    pub fn open(process: &Process) -> Result<Self, NoCopies> {
         if !host::has(Feature::PidfdGetfd) {
-            return None;
+            return Err(NoCopies::Kernel);
         }
-        let pidfd = process.pidfd().ok()??;
-        Some(Self { pidfd })
+        let leader = process.pid().leader();
+        match process.pidfd_of(leader) {
+            Ok(Some(pidfd)) => return Ok(Self { pidfd }),
+            Ok(None) => return Err(NoCopies::Kernel),
+            Err(error) if error.is_gone() => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Its number goes to another thread only with execve(2), which leaves that thread alone.
+        match process.pidfd_of(process.living_thread()?) {
+            Ok(Some(pidfd)) => Ok(Self { pidfd }),
+            Ok(None) => {
+                host::fall_back(Fallback::LeaderNotCopied);
+                Err(NoCopies::LeaderEnded)
+            }
+            Err(error) if error.is_gone() && process.living_thread().is_ok() => Err(NoCopies::LeaderEnded),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn through(pidfd: OwnedFd) -> Self {
+        Self { pidfd }
     }
 
     /// Whether the kernel makes copies at all: pidfds came before (Linux 5.3).
@@ -66,7 +111,8 @@ impl Copies {
     /// As [`Self::copy`], with the reason why not: `None` if it is something else.
     ///
     /// # Errors
-    /// What pidfd_getfd(2) answers: EBADF if it is not open, ESRCH, EPERM, ENOSYS.
+    /// What pidfd_getfd(2) answers: EBADF or ESRCH if it is not open, and also if the thread that is asked has ended since,
+    /// so that [`Process::look`] alone tells that it is gone; EPERM, ENOSYS.
     pub fn try_copy(&self, fd: Fd, inode: Inode) -> Result<Option<OwnedFd>, Errno> {
         let copy = sys::pidfd_getfd(self.pidfd.as_fd(), fd)?;
         Ok(is_socket(&copy, inode).map(|_| copy))

@@ -23,7 +23,7 @@ mod table;
 mod tcp_info;
 mod wire;
 
-pub use copy::{Copies, idle_ms, lingers, peer_is_gone, shut_down, tcp_state};
+pub use copy::{Copies, NoCopies, idle_ms, lingers, peer_is_gone, shut_down, tcp_state};
 pub use diag::{Diag, DiagError, Dumped};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::NetError;

@@ -19,7 +19,7 @@ use super::file;
 use super::name::Name;
 use super::stat::Stat;
 use super::status::Status;
-use super::sys::{LinkBuf, pidfd_open, readlinkat};
+use super::sys::{LinkBuf, readlinkat};
 use super::syscall::InSyscall;
 use crate::ids::{Fd, Pid, Tid};
 
@@ -27,6 +27,7 @@ mod end;
 mod limits;
 mod memory;
 mod net;
+mod pidfd;
 
 /// Longest text accepted of the small files.
 const SMALL_LIMIT: usize = 1 << 20;
@@ -297,21 +298,6 @@ impl Process {
             Err(errno) => return Err(self.error(errno, name)),
         };
         InSyscall::parse(&text).map_err(|error| error.at(self.path(name)))
-    }
-
-    /// A pidfd of it (5.3), for signals, `poll` and pidfd_getfd(2); `None` where the kernel, or a container's
-    /// filter on system calls, offers none.
-    ///
-    /// # Errors
-    /// [`ProcError::Gone`] if it is no more.
-    pub fn pidfd(&self) -> Result<Option<OwnedFd>, ProcError> {
-        let pidfd = match pidfd_open(self.pid) {
-            Ok(pidfd) => pidfd,
-            Err(Errno::ENOSYS | Errno::EPERM) => return Ok(None),
-            Err(errno) => return Err(self.error(errno, b"")),
-        };
-        // The call takes a number. If the process still exists now, it had the number all along.
-        if self.exists()? { Ok(Some(pidfd)) } else { Err(ProcError::Gone { path: self.path(b"") }) }
     }
 
     /// The path of a file of this process, for errors.

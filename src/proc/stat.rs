@@ -4,6 +4,9 @@ use super::error::Malformed;
 use super::text::{decimal, words};
 use crate::ids::Pid;
 
+/// PF_EXITING of include/linux/sched.h; unchanged since 2.6.12.
+const PF_EXITING: u32 = 0x0000_0004;
+
 /// PF_KTHREAD of include/linux/sched.h; unchanged since 2.6.27.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
@@ -47,6 +50,12 @@ impl Stat {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         is_dead(self.state)
+    }
+
+    /// Whether it has ended or is about to: it may have let go of its descriptors.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.is_dead() || self.flags & PF_EXITING != 0
     }
 
     /// Whether it is a thread of the kernel: it has no memory of its own and no descriptors.

@@ -69,10 +69,19 @@ pub(super) fn getdents64<'b>(dir: BorrowedFd<'_>, buf: &'b mut DirBuf) -> Result
 
 /// pidfd_open(2), Linux 5.3. Close-on-exec by itself.
 pub(super) fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
-    let flags: libc::c_uint = 0;
+    open_pidfd(pid.as_raw(), 0)
+}
+
+/// As [`pidfd_open`], of a thread (PIDFD_THREAD, Linux 6.9).
+pub(super) fn pidfd_open_thread(tid: Tid) -> Result<OwnedFd, Errno> {
+    // `linux/pidfd.h`: PIDFD_THREAD is O_EXCL.
+    host::ask(Feature::PidfdThread, || open_pidfd(tid.as_raw(), libc::O_EXCL.cast_unsigned()))
+}
+
+fn open_pidfd(number: i32, flags: libc::c_uint) -> Result<OwnedFd, Errno> {
     let raw = host::ask(Feature::PidfdOpen, || {
         // SAFETY: takes two numbers and touches no memory of ours.
-        Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), flags) })
+        Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, number, flags) })
     })?;
     let raw = i32::try_from(raw).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.

@@ -7,9 +7,10 @@ use std::os::fd::AsFd as _;
 use nix::errno::Errno;
 
 use super::Subject;
-use crate::ids::Fd;
+use crate::ids::{Fd, Inode};
 use crate::kind::Kind;
 use crate::net::{Copies, SocketInfo, TcpState, idle_ms};
+use crate::proc::FdTarget;
 use crate::watchdog;
 
 /// Asks the connections of one process.
@@ -34,10 +35,21 @@ impl<'a> IdleTimes<'a> {
         let copies = self.copies.get_or_init(|| Copies::of(&self.subject.process));
         let idle_ms = match copies.as_ref().map(|copies| copies.try_copy(fd, socket.inode)) {
             Some(Ok(Some(copy))) => idle_ms(copy.as_fd()),
-            // A copy is of what the process has by that number, not of what a thread of it has for itself.
-            Some(Ok(None) | Err(Errno::EBADF | Errno::ESRCH)) if !self.subject.is_private => return None,
+            Some(Ok(None) | Err(Errno::EBADF | Errno::ESRCH)) if !self.is_open(fd, socket.inode) => {
+                return None;
+            }
             _ => None,
         };
         Some(SocketInfo { idle_ms, ..socket })
+    }
+
+    /// Whether `fd` still is the socket `inode`, as far as is known: a copy is of what a main thread that lives has by
+    /// that number, not of what another thread has for itself.
+    fn is_open(&self, fd: Fd, inode: Inode) -> bool {
+        let Subject { process, table, .. } = self.subject;
+        match process.look(*table, fd) {
+            Ok(target) => target == Some(FdTarget::Socket(inode)),
+            Err(error) => !error.is_gone(),
+        }
     }
 }
