@@ -16,9 +16,9 @@ use nix::sys::stat::fstat;
 use super::endpoint::{Endpoint, UnixName};
 use super::row::SocketInfo;
 use super::state::TcpState;
-use super::{sys, tcp_info};
+use super::{class, sys, tcp_info};
 use crate::host::{self, Fallback, Feature};
-use crate::ids::{Fd, Inode};
+use crate::ids::{Fd, Inode, Tid};
 use crate::kind::Kind;
 use crate::proc::{ProcError, Process};
 
@@ -40,6 +40,11 @@ pub enum NoCopies {
         Feature::PidfdThread
     )]
     LeaderEnded,
+    /// They would take on fdclose's class, and the process's sockets with them.
+    #[error(
+        "a copy of the descriptor would move the socket into the net_cls or net_prio group of fdclose, which is another"
+    )]
+    OtherClass,
     /// The process has ended, or can't be looked at.
     #[error(transparent)]
     Proc(#[from] ProcError),
@@ -62,14 +67,15 @@ impl Copies {
         }
         let leader = process.pid().leader();
         match process.pidfd_of(leader) {
-            Ok(Some(pidfd)) => return Ok(Self { pidfd }),
+            Ok(Some(pidfd)) => return Self::unless_classed(pidfd, process, leader),
             Ok(None) => return Err(NoCopies::Kernel),
             Err(error) if error.is_gone() => {}
             Err(error) => return Err(error.into()),
         }
         // Its number goes to another thread only with execve(2), which leaves that thread alone.
-        match process.pidfd_of(process.living_thread()?) {
-            Ok(Some(pidfd)) => Ok(Self { pidfd }),
+        let tid = process.living_thread()?;
+        match process.pidfd_of(tid) {
+            Ok(Some(pidfd)) => Self::unless_classed(pidfd, process, tid),
             Ok(None) => {
                 host::fall_back(Fallback::LeaderNotCopied);
                 Err(NoCopies::LeaderEnded)
@@ -77,6 +83,10 @@ impl Copies {
             Err(error) if error.is_gone() && process.living_thread().is_ok() => Err(NoCopies::LeaderEnded),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn unless_classed(pidfd: OwnedFd, process: &Process, tid: Tid) -> Result<Self, NoCopies> {
+        if class::would_change(process, tid) { Err(NoCopies::OtherClass) } else { Ok(Self { pidfd }) }
     }
 
     #[cfg(test)]

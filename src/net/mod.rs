@@ -1,5 +1,6 @@
 //! Sockets as the kernel tells of them: states, endpoints, tables.
 
+mod class;
 mod copy;
 mod diag;
 mod endpoint;

@@ -28,6 +28,8 @@ pub(crate) enum Need {
     Vsock,
     /// A hierarchy of control groups that can freeze.
     Freezer(Version),
+    /// Control groups of version 1 that give sockets a class.
+    NetCls,
     /// A C compiler that makes 32-bit x86 programs, if only without a library.
     Compiler32,
     /// System calls that can be dispatched back to their thread (Linux 5.11), and a kernel that tells a tracer (6.4).
@@ -70,6 +72,13 @@ impl Need {
             }
             Self::Freezer(version) => {
                 version.mount().is_none().then(|| format!("no control groups {version:?} that freeze"))
+            }
+            // In a mount namespace of its own, with which it goes.
+            Self::NetCls => {
+                let script = "mount -t cgroup -o net_cls none /mnt";
+                let made = Command::new("unshare").args(["--mount", "sh", "-c", script]).output();
+                (!made.is_ok_and(|made| made.status.success()))
+                    .then(|| "no control groups net_cls".to_owned())
             }
             Self::Compiler32 => {
                 let made = Command::new("gcc")

@@ -1,10 +1,20 @@
-//! Its limits (getrlimit(2)).
+//! Its limits (getrlimit(2)) and its control groups.
 
 use super::{Process, SMALL_LIMIT};
+use crate::ids::Tid;
 use crate::proc::error::{Malformed, ProcError};
+use crate::proc::name::Name;
 use crate::proc::text::{decimal, lines, words};
 
 impl Process {
+    /// `/proc/PID/task/TID/cgroup`: a line for each hierarchy of control groups.
+    ///
+    /// # Errors
+    /// [`ProcError::Gone`], and on a kernel without control groups.
+    pub(crate) fn cgroup(&self, tid: Tid) -> Result<Vec<u8>, ProcError> {
+        self.read(Name::of_task(tid, b"cgroup").as_bytes(), SMALL_LIMIT)
+    }
+
     /// How many descriptors it may have: the soft RLIMIT_NOFILE. `None` if there is no limit.
     ///
     /// # Errors
