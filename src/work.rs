@@ -39,6 +39,9 @@ pub fn on_work_thread<T: Send>(
     work: impl FnOnce() -> T + Send,
 ) -> io::Result<(thread::Result<T>, Held)> {
     let (held, roll) = (Held::hold_all()?, Roll::default());
+    // Before there is anything to watch over: the work asks whether it is watched ([`crate::worker::is_possible`]), and
+    // may do so before this thread gets a processor again.
+    let watch = Watch::begin(oversight.limit);
     let (done, ended) = mpsc::channel();
     let result = thread::scope(|scope| {
         let (for_work, before) = (roll.clone(), held.before());
@@ -53,7 +56,7 @@ pub fn on_work_thread<T: Send>(
                 work()
             })
         })?;
-        look_on(oversight, &ended, || roll.reap());
+        look_on(oversight, watch, &ended, || roll.reap());
         io::Result::Ok(worker.join())
     })?;
     Ok((result, held))
@@ -68,6 +71,7 @@ pub fn on_another_thread<T: Send>(
     oversight: Oversight<'_>,
     work: impl FnOnce() -> T + Send,
 ) -> thread::Result<T> {
+    let watch = Watch::begin(oversight.limit);
     let (done, ended) = mpsc::channel::<()>();
     let (mut work, mut result) = (Some(work), None);
     let (to_do, told) = (&mut work, &mut result);
@@ -77,7 +81,7 @@ pub fn on_another_thread<T: Send>(
             *told = to_do.take().map(|work| work());
         });
         started.map_or(Ok(()), |worker| {
-            look_on(oversight, &ended, || ());
+            look_on(oversight, watch, &ended, || ());
             worker.join()
         })
     })?;
@@ -89,8 +93,7 @@ pub fn on_another_thread<T: Send>(
 }
 
 /// Looks for signs of life until the other end of `ended` is dropped.
-fn look_on(oversight: Oversight<'_>, ended: &mpsc::Receiver<()>, reap: impl Fn()) {
-    let mut watch = Watch::begin(oversight.limit);
+fn look_on(oversight: Oversight<'_>, mut watch: Watch, ended: &mpsc::Receiver<()>, reap: impl Fn()) {
     while ended.recv_timeout(REAP_EVERY) == Err(RecvTimeoutError::Timeout) {
         reap();
         if let Some(pid) = watch.look() {
