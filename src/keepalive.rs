@@ -92,7 +92,7 @@ fn no_copies(why: &NoCopies) -> Done {
         NoCopies::Proc(error) if error.is_gone() => gone(),
         NoCopies::Proc(error) => Done::not(Outcome::Failed, error.to_string(), None),
         why @ NoCopies::OtherClass => {
-            let hint = "start fdclose in the same net_cls and net_prio control groups as the process";
+            let hint = "start fdclose in the same net_cls and net_prio control groups as the process, or where what they say can be read";
             Done::not(Outcome::Refused, why.to_string(), Some(hint))
         }
         why => Done::not(Outcome::Refused, why.to_string(), None),

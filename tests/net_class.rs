@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,13 +35,29 @@ impl Classed {
         let name = format!("fdclose-test-{}", std::process::id());
         let group = PathBuf::from(format!("/proc/{}/root/mnt", keeper.id())).join(name);
         fs::create_dir(&group).expect("root may make groups");
-        fs::write(group.join("net_cls.classid"), CLASS).expect("it takes a class");
-        Self { keeper, group }
+        let classed = Self { keeper, group };
+        classed.give(CLASS);
+        classed
     }
 
     #[track_caller]
     fn take(&self, pid: u32) {
         fs::write(self.group.join("cgroup.procs"), pid.to_string()).expect("it takes a process");
+    }
+
+    /// Gives its processes' sockets this class.
+    #[track_caller]
+    fn give(&self, class: &str) {
+        fs::write(self.group.join("net_cls.classid"), class).expect("it takes a class");
+    }
+
+    /// Runs fdclose where the hierarchy is to be seen.
+    #[track_caller]
+    fn fdclose(&self, args: &[&str]) -> Output {
+        let namespace = format!("--mount=/proc/{}/ns/mnt", self.keeper.id());
+        let mut command = Command::new("nsenter");
+        command.args([&namespace, env!("CARGO_BIN_EXE_fdclose")]).args(args).stdin(Stdio::null());
+        command.output().expect("nsenter starts")
     }
 }
 
@@ -80,7 +96,7 @@ fn class(port: u16) -> String {
 
 #[test]
 fn a_look_and_a_close_leave_the_others_in_their_class() {
-    if lacks(&[Need::Root, Need::NetCls, Need::Program("ss")]) {
+    if lacks(&[Need::Root, Need::NetCls, Need::Program("ss"), Need::Program("nsenter")]) {
         return;
     }
     let classed = Classed::new();
@@ -102,10 +118,21 @@ fn a_look_and_a_close_leave_the_others_in_their_class() {
     let refused = fdclose(&["keepalive", "--pid", &pid, "--fd", &fd]).exits(2);
     if !is_before(5, 6) {
         refused.one_error().says(&["net_cls or net_prio group of fdclose"]).says(&["same net_cls"]);
+        let keepalive = ["keepalive", "--pid", &pid, "--fd", &fd];
+        let refused = classed.fdclose(&keepalive);
+        assert_eq!(refused.status.code(), Some(2), "it sees that the classes differ: {refused:?}");
+        assert_eq!(class(port), CLASS, "after what was refused");
+        classed.give("0");
+        let done = classed.fdclose(&keepalive);
+        assert_eq!(done.status.code(), Some(0), "it sees that they do not: {done:?}");
+        classed.give(CLASS);
     }
     fdclose(&["--pid", &pid, "--fd", &to_close]).exits(0);
     wait_until("its end", || evidence::link(victim.pid(), to_close.parse().expect("a number")).is_none());
     assert_eq!(class(port), CLASS, "after the rest");
 
-    fdclose(&["--pid", &pid, "--fd", &fd, "--method", "shutdown"]).exits(0);
+    // What ends has no use for a class: no need to stop the process for it.
+    let run = fdclose(&["--pid", &pid, "--fd", &fd, "--method", "shutdown", "--json"]).exits(0).json();
+    let stopped = run["processes"].as_array().expect("a list");
+    assert_eq!(stopped.is_empty(), !is_before(5, 6), "{run:#}");
 }

@@ -4,8 +4,8 @@
 //! writes EPIPE, whoever waits in a call wakes up, and epoll tells of it; whoever still tracks the descriptor closes it
 //! in its own time. The descriptor stays open until then.
 //!
-//! Before Linux 5.6 there are no copies, nor before 6.9 where the main thread has ended. The process then makes the call itself, in a stop, as it would be made to close
-//! the descriptor ([`super::close`]).
+//! Before Linux 5.6 there are no copies, nor before 6.9 where the main thread has ended. The process then makes the call
+//! itself, in a stop, as it would be made to close the descriptor ([`super::close`]).
 
 use std::os::fd::AsFd as _;
 
@@ -24,7 +24,7 @@ use crate::proc::{FdTarget, Procfs};
 /// Does `job`.
 pub(super) fn shutdown(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     let mut operation = Operation::new(job.items.len());
-    let copies = Copies::of(job.process).filter(Copies::are_to_be_had);
+    let copies = Copies::to_end(job.process).filter(Copies::are_to_be_had);
     let Some(copies) = copies else {
         host::fall_back(Fallback::ShutdownInTarget);
         return close::perform(Act::Shutdown, procfs, job, conduct);

@@ -42,7 +42,8 @@ pub enum NoCopies {
     LeaderEnded,
     /// They would take on fdclose's class, and the process's sockets with them.
     #[error(
-        "a copy of the descriptor would move the socket into the net_cls or net_prio group of fdclose, which is another"
+        "a copy of the descriptor would move the socket into the net_cls or net_prio group of fdclose, whose class is \
+         another or can't be read"
     )]
     OtherClass,
     /// The process has ended, or can't be looked at.
@@ -57,35 +58,18 @@ impl Copies {
         Self::open(process).ok()
     }
 
+    /// As [`Self::of`], for connections that are to be ended for all who hold them: their class does not matter any more.
+    #[must_use]
+    pub fn to_end(process: &Process) -> Option<Self> {
+        pidfd(process).ok().map(|(pidfd, _)| Self { pidfd })
+    }
+
     /// As [`Self::of`], with the reason why not.
     ///
     /// # Errors
     /// [`NoCopies`].
     pub fn open(process: &Process) -> Result<Self, NoCopies> {
-        if !host::has(Feature::PidfdGetfd) {
-            return Err(NoCopies::Kernel);
-        }
-        let leader = process.pid().leader();
-        match process.pidfd_of(leader) {
-            Ok(Some(pidfd)) => return Self::unless_classed(pidfd, process, leader),
-            Ok(None) => return Err(NoCopies::Kernel),
-            Err(error) if error.is_gone() => {}
-            Err(error) => return Err(error.into()),
-        }
-        // Its number goes to another thread only with execve(2), which leaves that thread alone.
-        let tid = process.living_thread()?;
-        match process.pidfd_of(tid) {
-            Ok(Some(pidfd)) => Self::unless_classed(pidfd, process, tid),
-            Ok(None) => {
-                host::fall_back(Fallback::LeaderNotCopied);
-                Err(NoCopies::LeaderEnded)
-            }
-            Err(error) if error.is_gone() && process.living_thread().is_ok() => Err(NoCopies::LeaderEnded),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn unless_classed(pidfd: OwnedFd, process: &Process, tid: Tid) -> Result<Self, NoCopies> {
+        let (pidfd, tid) = pidfd(process)?;
         if class::would_change(process, tid) { Err(NoCopies::OtherClass) } else { Ok(Self { pidfd }) }
     }
 
@@ -148,6 +132,31 @@ impl Copies {
         let copy = sys::pidfd_getfd(self.pidfd.as_fd(), fd).ok()?;
         let owner = is_socket(&copy, inode)?;
         Some((copy, owner))
+    }
+}
+
+/// Refers to a thread whose descriptors can be copied.
+fn pidfd(process: &Process) -> Result<(OwnedFd, Tid), NoCopies> {
+    if !host::has(Feature::PidfdGetfd) {
+        return Err(NoCopies::Kernel);
+    }
+    let leader = process.pid().leader();
+    match process.pidfd_of(leader) {
+        Ok(Some(pidfd)) => return Ok((pidfd, leader)),
+        Ok(None) => return Err(NoCopies::Kernel),
+        Err(error) if error.is_gone() => {}
+        Err(error) => return Err(error.into()),
+    }
+    // Its number goes to another thread only with execve(2), which leaves that thread alone.
+    let tid = process.living_thread()?;
+    match process.pidfd_of(tid) {
+        Ok(Some(pidfd)) => Ok((pidfd, tid)),
+        Ok(None) => {
+            host::fall_back(Fallback::LeaderNotCopied);
+            Err(NoCopies::LeaderEnded)
+        }
+        Err(error) if error.is_gone() && process.living_thread().is_ok() => Err(NoCopies::LeaderEnded),
+        Err(error) => Err(error.into()),
     }
 }
 
