@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::mem;
 
 use crate::ids::{Fd, Pid};
+use crate::kind::Kind;
 use crate::method::{
     self, Conduct, Item, ItemOutcome, Job, Method, Obstacle, Operation, Verdict, Waited, Way,
 };
@@ -111,6 +112,17 @@ pub fn finish(procfs: &Procfs, survey: &mut Survey, plan: &Plan, method: Method,
     let (mut diags, Acts { mut targets, processes, .. }) = (mem::take(&mut survey.diags), acts);
     verify(procfs, &mut diags, survey, plan, method, &mut targets);
     ActionReport::new(method, false, in_order(targets), processes)
+}
+
+/// The report on what was done for when [`finish`] does not come back.
+#[must_use]
+pub fn unfinished(method: Method, acts: &Acts) -> ActionReport {
+    let mut targets = acts.targets.clone();
+    let looked_at = |target: &&mut TargetReport| target.outcome == Outcome::Done && target.kind == Kind::Tcp;
+    for target in targets.iter_mut().map(|(_, target)| target).filter(looked_at) {
+        target.connection = ConnectionFate::Unknown;
+    }
+    ActionReport::new(method, false, in_order(targets), acts.processes.clone())
 }
 
 /// Looks up again what was a connection, process by process.

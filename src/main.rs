@@ -9,9 +9,11 @@ use fdclose::cli::terminal::Terminal;
 use fdclose::cli::{self, Cli, Command, NotParsed};
 use fdclose::exit::Exit;
 use fdclose::ids::Pid;
+use fdclose::output::result;
 use fdclose::output::sanitize::printable;
 use fdclose::output::style::ColorChoice;
 use fdclose::proc::Procfs;
+use fdclose::report::ActionReport;
 use fdclose::work::Oversight;
 use fdclose::{host, trace, watchdog};
 
@@ -44,7 +46,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> anyhow::Result<Exit> {
         terminal.error(&printable(error.to_string().as_bytes()), None)?;
         return Ok(Exit::Refused);
     }
-    let on_hang = |pid| give_up(terminal, pid);
+    let on_hang = |pid, acted: Option<&ActionReport>| give_up(terminal, pid, acted);
     let limit = |timeout: Duration| timeout.saturating_add(HANGS_AFTER);
     match &cli.command {
         Command::List(_) | Command::Keepalive(_) | Command::Doctor(_) => {
@@ -91,23 +93,37 @@ const HANGS_AFTER: Duration = Duration::from_secs(3);
 /// Has this process end when a system call about another one hangs.
 fn watch_over(terminal: &Terminal, limit: Duration) -> anyhow::Result<()> {
     let terminal = *terminal;
-    watchdog::start(limit, move |pid| give_up(&terminal, pid)).context("can't start a thread")
+    watchdog::start(limit, move |pid| give_up(&terminal, pid, None)).context("can't start a thread")
 }
 
-/// Says that a system call about `pid` hangs, and ends this process.
-fn give_up(terminal: &Terminal, pid: Pid) {
-    let what = format!(
-        "gave up on process {pid}: a system call about it does not come back; what was done to other processes is not \
-         reported"
-    );
-    let hint = format!(
-        "some of its memory, or a thread of it, may wait for a file server that does not answer, or for userfaultfd: see \
-         the state of its threads (ps -L -o tid,stat,wchan -p {pid})"
-    );
+/// Says that a system call about `pid` hangs, and ends this process. `acted` is what was done, if all was.
+fn give_up(terminal: &Terminal, pid: Pid, acted: Option<&ActionReport>) {
+    let (acted_on, hint) = match acted {
+        Some(report) => (
+            format!(
+                "what was selected has been acted on all the same ({}), and only what became of connections can't be told",
+                result::brief(report)
+            ),
+            format!(
+                "do not repeat it: a number that was freed may mean another file by now; a thread of {pid}, or of a process \
+                 that shares a socket with it, may hang with the lock of the socket: see ps -eL -o pid,tid,stat,wchan"
+            ),
+        ),
+        None => (
+            "what was done by then is not reported".to_owned(),
+            format!(
+                "some of its memory, or a thread of it, may wait for a file server that does not answer, or for \
+                 userfaultfd: see the state of its threads (ps -L -o tid,stat,wchan -p {pid})"
+            ),
+        ),
+    };
+    let what = format!("gave up on process {pid}: a system call about it does not come back; {acted_on}");
     // Where standard error can't be written to, the exit status has to do.
     let _ = terminal.error(&what, Some(&hint));
+    // That a process could not be restored is worse.
+    let exit = acted.map_or(Exit::Failed, |report| Exit::of_action(report).max(Exit::Failed));
     #[expect(clippy::disallowed_methods, reason = "the thread that does the work does not come back")]
-    std::process::exit(Exit::Failed.code().into());
+    std::process::exit(exit.code().into());
 }
 
 fn tell(not_parsed: &NotParsed, terminal: &Terminal) -> anyhow::Result<Exit> {

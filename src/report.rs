@@ -98,6 +98,8 @@ pub enum ConnectionFate {
     Remains,
     /// There was none, or nothing was done.
     NotApplicable,
+    /// The look at it did not come back.
+    Unknown,
 }
 
 /// A process that still has a descriptor to the same file.

@@ -14,6 +14,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid as Raw;
 
 use crate::ids::Pid;
+use crate::report::ActionReport;
 use crate::trace::signals::Held;
 use crate::trace::{REAP_EVERY, Roll, spend_this_thread};
 use crate::watchdog::Watch;
@@ -23,8 +24,8 @@ use crate::watchdog::Watch;
 pub struct Oversight<'a> {
     /// So much silence about a process is too much.
     pub limit: Duration,
-    /// Is meant to end fdclose.
-    pub on_hang: &'a dyn Fn(Pid),
+    /// Is meant to end fdclose. Told is what was done, if all was by then.
+    pub on_hang: &'a dyn Fn(Pid, Option<&ActionReport>),
     /// Called now and then, on the first thread.
     pub meanwhile: &'a dyn Fn(),
 }
@@ -97,7 +98,7 @@ fn look_on(oversight: Oversight<'_>, mut watch: Watch, ended: &mpsc::Receiver<()
     while ended.recv_timeout(REAP_EVERY) == Err(RecvTimeoutError::Timeout) {
         reap();
         if let Some(pid) = watch.look() {
-            (oversight.on_hang)(pid);
+            (oversight.on_hang)(pid, None);
         }
         (oversight.meanwhile)();
     }

@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::Stdio;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -122,12 +122,7 @@ fn a_process_whose_socket_hangs_is_told_of_however_it_was_selected() {
             .stdout(Stdio::null())
             .spawn()
             .expect("fdclose starts");
-        let mut errors = BufReader::new(fdclose.stderr.take().expect("a pipe"));
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            errors.read_line(&mut line).map(|_| tell.send(line))
-        });
+        let told = first_line(fdclose.stderr.take().expect("a pipe"));
         let told = told.recv_timeout(Duration::from_secs(20));
         before.assert_untouched();
         victim.ask("supply");
@@ -162,6 +157,12 @@ fn a_socket_that_hangs_while_the_close_is_looked_at_is_told_of() {
         // No socket is asked there.
         return;
     }
+    for json in [false, true] {
+        hang_the_look(json);
+    }
+}
+
+fn hang_the_look(json: bool) {
     let mut victim = Victim::spawn("hanging_holder", &[]);
     if let Some(reason) = victim.ready().get("skipped") {
         skip(&format!("userfaultfd: {reason}"));
@@ -172,9 +173,10 @@ fn a_socket_that_hangs_while_the_close_is_looked_at_is_told_of() {
     let before = Before::of(other);
     let mut fdclose = command()
         .args(["--pid", &pid, "--fd", &fd, "--timeout", "500ms"])
+        .args(json.then_some("--json"))
         .env("FDCLOSE_TEST_STOP_AT", "restored")
         .stderr(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("fdclose starts");
     let number = fdclose.id();
@@ -185,17 +187,35 @@ fn a_socket_that_hangs_while_the_close_is_looked_at_is_told_of() {
     let hangs = |tid| evidence::current_call(holder, tid) == Some(libc::SYS_sendto);
     wait_until("the hang", || evidence::threads(holder).into_iter().any(hangs));
     common::sys::kill(number, libc::SIGCONT);
-    let mut errors = BufReader::new(fdclose.stderr.take().expect("a pipe"));
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || {
-        let mut line = String::new();
-        errors.read_line(&mut line).map(|_| tell.send(line))
-    });
+    let told = first_line(fdclose.stderr.take().expect("a pipe"));
+    let report = first_line(fdclose.stdout.take().expect("a pipe"));
     let told = told.recv_timeout(Duration::from_secs(20));
+    let report = report.recv_timeout(Duration::from_secs(20));
     before.assert_lost_only(&[victim.value("fd")]);
     victim.ask("supply");
     let status = fdclose.wait().expect("fdclose ends");
     let told = told.expect("a line, while it hangs");
     assert!(told.contains("does not come back") && told.contains(&pid), "{told}");
+    assert!(told.contains("acted on") && told.contains("closed 1 of 1"), "{told}");
+    let report = report.expect("the report, while it hangs");
+    if json {
+        let report: serde_json::Value = serde_json::from_str(&report).expect("a document");
+        let target = &report["targets"][0];
+        assert_eq!(target["outcome"], "done", "{report:#}");
+        assert_eq!(target["fd_freed"], true, "{report:#}");
+        assert_eq!(target["connection"], "unknown", "{report:#}");
+    } else {
+        assert!(report.starts_with("closed 1 of 1: fd ") && report.contains("not seen to end"), "{report}");
+    }
     assert_eq!(status.code(), Some(3));
+}
+
+/// To be waited for: the stream stays open while a thread of its process hangs.
+fn first_line(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).map(|_| tell.send(line))
+    });
+    told
 }

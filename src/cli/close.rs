@@ -2,14 +2,15 @@
 
 use std::io::{self, BufReader, Write};
 use std::panic::resume_unwind;
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 
-use super::Action;
 use super::absent::{numbers_of, report_absent};
 use super::look::{look, report_unreadable, report_untold, report_watched, saw_all_named};
 use super::nothing::report_nothing;
 use super::terminal::{Terminal, Unwritten};
+use super::{Action, Output};
 use crate::apply::{self, Acts};
 use crate::doctor;
 use crate::exit::Exit;
@@ -76,10 +77,20 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     let Action { method, output, .. } = action;
     let bar = (!output.quiet).then(Bar::default);
+    let acted = OnceLock::new();
+    let on_hang = |pid, _: Option<&ActionReport>| {
+        bar.iter().for_each(Bar::erase);
+        if let Some(report) = acted.get() {
+            // What can't be written here is told in few words with the hang.
+            let _ = tell(terminal, *output, verbose, report);
+        }
+        (oversight.on_hang)(pid, acted.get());
+    };
+    let oversight = Oversight { on_hang: &on_hang, ..oversight };
     let with_bar = Oversight { meanwhile: &|| bar.iter().for_each(Bar::show), ..oversight };
-    let work = || act(terminal, procfs, action, verbose);
+    let work = || act(terminal, procfs, action, verbose, &acted);
     let (stage, held) = work::on_work_thread(with_bar, work).context("can't start a thread")?;
-    drop(bar);
+    bar.iter().for_each(Bar::erase);
     let stage = stage.unwrap_or_else(|panic| resume_unwind(panic))?;
     let is_over = matches!(stage, Stage::Done(..) | Stage::Cut(..));
     let (report, named, _held) = match stage {
@@ -96,14 +107,7 @@ pub fn run(
             (report, named, Some(held))
         }
     };
-    let written = terminal.result(|layout, out| match (output.json, output.quiet) {
-        (true, _) => json::write(&report, out),
-        (false, true) => Ok(()),
-        (false, false) => result::write(&report, verbose, layout, out),
-    });
-    if !output.json || written.is_err() {
-        terminal.diagnostic(|layout, out| failures::write(&report, layout, out))?;
-    }
+    let written = tell(terminal, *output, verbose, &report)?;
     let exit = Exit::of_action(&report);
     match written {
         Ok(()) => Ok(exit.if_all_seen(named == Named::Seen)),
@@ -117,7 +121,32 @@ pub fn run(
     }
 }
 
-fn act(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> anyhow::Result<Stage> {
+/// Writes the report: the result, and what went wrong. The inner error is that of the result.
+fn tell(
+    terminal: &Terminal,
+    output: Output,
+    verbose: bool,
+    report: &ActionReport,
+) -> io::Result<Result<(), Unwritten>> {
+    let written = terminal.result(|layout, out| match (output.json, output.quiet) {
+        (true, _) => json::write(report, out),
+        (false, true) => Ok(()),
+        (false, false) => result::write(report, verbose, layout, out),
+    });
+    if !output.json || written.is_err() {
+        terminal.diagnostic(|layout, out| failures::write(report, layout, out))?;
+    }
+    Ok(written)
+}
+
+/// `acted` gets what was done before anything of it is looked at.
+fn act(
+    terminal: &Terminal,
+    procfs: &Procfs,
+    action: &Action,
+    verbose: bool,
+    acted: &OnceLock<ActionReport>,
+) -> anyhow::Result<Stage> {
     let Action { selectors, method, conduct, output } = action;
     let method = *method;
     let Some(mut survey) = look(terminal, procfs, selectors, Detail::Ends)? else {
@@ -160,6 +189,8 @@ fn act(terminal: &Terminal, procfs: &Procfs, action: &Action, verbose: bool) -> 
     let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
     let acts = apply::act(procfs, &mut survey, &plan, method, limits, true);
     let is_whole = acts.is_whole();
+    let unfinished = ActionReport { explanation: explanation.clone(), ..apply::unfinished(method, &acts) };
+    acted.get_or_init(|| unfinished);
     let done = Done { survey, plan, acts, explanation };
     // Here, somebody watches over what is asked of the kernel.
     Ok(if is_whole {

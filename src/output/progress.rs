@@ -47,13 +47,18 @@ impl Bar {
             write(&(ERASE.to_owned() + &line(progress, since.elapsed(), width)));
         }
     }
+
+    /// Takes it away, if it was shown.
+    pub fn erase(&self) {
+        if self.drawn.take().is_some() {
+            write(ERASE);
+        }
+    }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if self.drawn.get().is_some() {
-            write(ERASE);
-        }
+        self.erase();
     }
 }
 

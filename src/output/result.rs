@@ -128,6 +128,7 @@ fn write_sum(
         sockets(done.filter(|target| target.connection == wanted).map(|target| target.inode))
     };
     let (ended, remain) = (fate(ConnectionFate::Ended), fate(ConnectionFate::Remains));
+    let unknown = fate(ConnectionFate::Unknown);
     if ended > 0 {
         write!(out, "; {} ended", Counted(ended, "connection"))?;
     }
@@ -135,6 +136,10 @@ fn write_sum(
         let style = layout.palette.notable;
         let verb = if remain == 1 { "remains" } else { "remain" };
         write!(out, "; {style}{} {verb}{style:#}", Counted(remain, "connection"))?;
+    }
+    if unknown > 0 {
+        let style = layout.palette.notable;
+        write!(out, "; {style}{} not seen to end{style:#}", Counted(unknown, "connection"))?;
     }
     write_pause(report, "longest pause", out)
 }
@@ -192,6 +197,7 @@ fn write_connection(target: &TargetReport, layout: &Layout, out: &mut dyn Write)
     let (style, word) = match (target.outcome, target.connection) {
         (Outcome::Done, ConnectionFate::Ended) => (layout.palette.good, "connection ended"),
         (Outcome::Done, ConnectionFate::Remains) => (layout.palette.notable, "connection remains"),
+        (Outcome::Done, ConnectionFate::Unknown) => (layout.palette.notable, "connection not seen to end"),
         _ => return Ok(()),
     };
     write!(out, "; {style}{word}{style:#}")
