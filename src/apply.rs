@@ -16,6 +16,7 @@ use crate::report::{
     ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text, WaitEnd, WaiterReport,
 };
 use crate::survey::{Diags, Match, Survey};
+use crate::trace;
 use crate::verify;
 
 mod still_idle;
@@ -38,7 +39,7 @@ pub struct Acts {
 }
 
 impl Acts {
-    /// Whether nothing got in the way. Otherwise threads may be left that are traced until the thread ends that has acted.
+    /// Whether nothing got in the way, and nothing is left that is traced until the thread ends that has acted.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_whole
@@ -102,6 +103,9 @@ pub fn act(
         }
     }
     survey.diags = diags;
+    // Also where all went well: a process that stopped sharing the descriptor table, or a leader that has ended, is let
+    // go by nothing else.
+    is_whole &= !trace::leaves_traced();
     Acts { targets, processes, is_whole }
 }
 

@@ -35,7 +35,8 @@ enum Stage {
     Preview(ActionReport, Named),
     /// It is done, and was looked at.
     Done(ActionReport, Named),
-    /// Something got in the way. It is to be looked at once the end of the thread has let go of what is still traced.
+    /// Something got in the way, or is left traced. It is to be looked at once the end of the thread has let go of what is
+    /// still traced.
     Cut(Box<Done>, Named),
 }
 

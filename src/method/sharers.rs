@@ -147,7 +147,8 @@ impl<'a> Sharers<'a> {
         let process = self.procfs.open(pid)?;
         let group = SeizedGroup::seize(&process, self.roll, Deadline::after(self.conduct.timeout))
             .map_err(|error| explain(error, self.procfs, &process))?;
-        // From here on the number is held. It may have come to mean another process before.
+        // From here on the number is held. It may have come to mean another process before, which then stays traced; see
+        // [`crate::trace::leaves_traced`].
         Ok(shares(self.procfs, pid, self.table).then_some((process, group)))
     }
 
@@ -206,5 +207,37 @@ impl<'a> Sharers<'a> {
     /// Ends the tracing of all of them; the first error, after all have been tried.
     pub(super) fn detach(self) -> Result<(), TraceError> {
         self.stopped.into_iter().map(|(_, group)| group.detach()).fold(Ok(()), Result::and)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::trace::leaves_traced;
+
+    #[test]
+    fn who_no_longer_shares_is_known_to_be_left_traced() {
+        let mut sleeper = Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = Pid::new(sleeper.id().cast_signed()).unwrap();
+        let own = Pid::new(std::process::id().cast_signed()).unwrap();
+        let second = Duration::from_secs(1);
+        // A thread that has no children.
+        let traced = thread::scope(|scope| {
+            let tracer = scope.spawn(|| {
+                let before = leaves_traced();
+                let (procfs, roll) = (Procfs::host(), Roll::default());
+                let conduct = Conduct { max_pause: second, timeout: 10 * second };
+                let look = Look { found: vec![pid], newest: procfs.newest_pid() };
+                let sharers = Sharers::seize(&procfs, &roll, conduct, (own, own.leader()), look);
+                (before, sharers.is_ok_and(|sharers| sharers.is_empty()), leaves_traced())
+            });
+            tracer.join()
+        });
+        sleeper.kill().and_then(|()| sleeper.wait()).unwrap();
+        assert_eq!(traced.unwrap(), (false, true, true));
     }
 }

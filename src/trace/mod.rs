@@ -58,6 +58,13 @@ pub fn same_file(own: u32, own_fd: BorrowedFd<'_>, tid: Tid, fd: Fd) -> Result<b
     sys::same_file(own, own_fd, tid, fd)
 }
 
+/// Whether the calling thread may still be attached to something. Where nobody waits for that any more, its first signal
+/// would stop it until this thread ends.
+#[must_use]
+pub fn leaves_traced() -> bool {
+    sys::has_tracee()
+}
+
 /// Whether two threads share one descriptor table (kcmp(2), Linux 3.5, needs CONFIG_KCMP or its predecessor).
 ///
 /// # Errors
