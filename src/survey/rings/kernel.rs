@@ -85,6 +85,8 @@ fn read(ring: BorrowedFd<'_>) -> Option<FdInfo> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -98,7 +100,13 @@ mod tests {
     #[test]
     fn an_own_instance_can_be_in_use() {
         if prints().is_some_and(|prints| prints.number) && host::MissingPage::new().is_ok() {
-            assert!((0..20).all(|_| in_use_prints_number().is_some()));
+            let begun = Instant::now();
+            // Before Linux 5.12 the memory of an instance counts for the user until some time after its end. And a busy
+            // machine may take longer.
+            while in_use_prints_number().is_none() {
+                assert!(begun.elapsed() < Duration::from_secs(20), "it never could");
+                thread::yield_now();
+            }
         }
     }
 }
