@@ -54,6 +54,10 @@ impl Protection {
             Self::PerhapsRegistered(_, untold) if !untold.may_pass() => {
                 "--method shutdown ends it in any case; give --force if you mean the descriptor alone"
             }
+            Self::PerhapsRegistered(_, untold) if untold.may_last() => {
+                "try again in case it was in use; --method shutdown ends it in any case; give --force if you mean the \
+                 descriptor alone"
+            }
             Self::PerhapsRegistered(..) => {
                 "try again; --method shutdown ends it in any case; give --force if you mean the descriptor alone"
             }
@@ -193,5 +197,24 @@ fn protection(found: &Match, pid: Pid, method: Method, own: &OwnFacts) -> Option
         Some(Protection::PerhapsRegistered(ring, untold))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_try_is_promised_to_help_only_where_it_will() {
+        for (untold, begin) in [
+            (Untold::InUse, "try again;"),
+            (Untold::EmptyOrInUse, "try again in case"),
+            (Untold::Nothing, "try again in case"),
+            (Untold::Kernel, "--method shutdown"),
+            (Untold::NotAsked, "--method shutdown"),
+        ] {
+            let hint = Protection::PerhapsRegistered(Fd::new(7).unwrap(), untold).hint();
+            assert!(hint.starts_with(begin), "{untold:?}: {hint}");
+        }
     }
 }

@@ -131,14 +131,17 @@ fn what_may_be_registered_is_closed_only_by_force() {
 
 #[test]
 fn what_is_known_not_to_be_registered_is_closed() {
-    for how in ["no-files", "empty-places", "other-files"] {
-        // Printed as an instance in use is.
-        if how == "empty-places" && !runs_before(6, 13) && runs_before(6, 17) {
+    let socket = Victim::spawn("unseen", &["file"]);
+    if let Some(reason) = socket.ready().get("skipped") {
+        return skip(reason);
+    }
+    for how in ["no-files", "empty-places", "no-sockets", "other-files"] {
+        // Nothing is told at all; empty places are printed as an instance in use is; sockets are not told apart.
+        if runs_before(5, 6)
+            || how == "empty-places" && !runs_before(6, 13) && runs_before(6, 17)
+            || how == "other-files" && !is_named(&socket)
+        {
             continue;
-        }
-        // That says whether the kernel names what is registered.
-        if victim("file").is_none() {
-            return;
         }
         let Some(mut victim) = victim(how) else { return };
         let fd: i32 = victim.value("fd");

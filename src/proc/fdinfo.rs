@@ -28,12 +28,29 @@ pub struct FdInfo {
     /// Of an io_uring instance: the sockets among these files. Where the kernel gives only the name of the directory
     /// entry (`d_iname`, until 6.12), that is their protocol's, and there are none.
     pub registered: Vec<Inode>,
+    /// Of an io_uring instance: whether it prints what it does only with the instance's lock held, so that its list of files
+    /// is whole: a buffer or the thread that polls its queue.
+    pub is_whole: bool,
+    /// Of an io_uring instance: the names of these files, a line each; longer than any protocol's are left out. `None` if
+    /// one is empty, or the list is not one line for each place: a name may contain line breaks (until 6.12).
+    pub names: Option<Vec<u8>>,
     /// Of an io_uring instance: how many of its requests wait for a file to be ready, which keeps that open.
     pub polling: usize,
     /// Of a Unix socket: how many descriptors are on their way in its queue (5.6; SCM_RIGHTS in unix(7)).
     pub scm_fds: Option<u64>,
     /// What an epoll instance watches; empty for any other file.
     pub watched: Vec<Watched>,
+}
+
+/// More than the name of a protocol has, with its end (`struct proto`, include/net/sock.h).
+const NAME_LEN: usize = 32;
+
+/// The list of an io_uring instance in which the lines are. Those of files and of buffers look the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum List {
+    None,
+    Files,
+    Buffers,
 }
 
 /// One descriptor an epoll(7) instance watches.
@@ -56,30 +73,40 @@ impl FdInfo {
         let (mut mnt_id, mut ino, mut eventfd_id) = (None, None, None);
         let (mut user_files, mut scm_fds) = (None, None);
         let (mut listed_files, mut empty_places, mut polling) = (0, 0, 0);
-        // The list goes on to the first line that is not of it. Those of buffers look the same.
-        let mut in_list = false;
+        // A list goes on to the first line that is not of it.
+        let mut list = List::None;
+        let (mut is_whole, mut is_clear, mut ends, mut names) = (false, true, 0, Vec::new());
         let (mut registered, mut watched) = (Vec::new(), Vec::new());
         for line in lines(text) {
             let Some((key, value)) = split_once(line, b':') else {
                 // `  op=27, task_works=0`, after `PollList:`.
                 polling += usize::from(user_files.is_some() && line.starts_with(b"  op="));
-                in_list = false;
+                is_clear &= list != List::Files;
+                list = List::None;
                 continue;
             };
             let value = value.trim_ascii();
-            // `    1: socket:[4711]`, after `UserFiles`. The kernel escapes line breaks in paths (`seq_file_path`).
-            in_list &= decimal::<u32>(key.trim_ascii_start()).is_some();
-            if in_list {
-                if value == b"<none>" {
+            if list != List::None && decimal::<u32>(key.trim_ascii_start()).is_some() {
+                // `    1: socket:[4711]`, after `UserFiles`. The kernel escapes line breaks in paths (`seq_file_path`).
+                if list == List::Buffers {
+                    is_whole = true;
+                } else if value == b"<none>" {
                     empty_places += 1;
-                    continue;
-                }
-                listed_files += 1;
-                if let FdTarget::Socket(inode) = FdTarget::parse(value) {
-                    registered.push(inode);
+                } else {
+                    listed_files += 1;
+                    is_clear &= !value.is_empty();
+                    if value.len() < NAME_LEN {
+                        names.extend_from_slice(value);
+                        names.push(b'\n');
+                    }
+                    if let FdTarget::Socket(inode) = FdTarget::parse(value) {
+                        registered.push(inode);
+                    }
                 }
                 continue;
             }
+            is_clear &= list != List::Files || key == b"UserBufs";
+            list = List::None;
             match key {
                 // The driver's lines come after the kernel's own and may carry names; the first of a key counts.
                 b"pos" if pos.is_none() => pos = Some(signed(value).ok_or(Malformed("pos"))?),
@@ -96,7 +123,14 @@ impl FdInfo {
                 }
                 b"UserFiles" if user_files.is_none() => {
                     user_files = Some(decimal(value).ok_or(Malformed("UserFiles"))?);
-                    in_list = true;
+                    list = List::Files;
+                }
+                // What comes before the files is the kernel's alone.
+                b"SqThread" if user_files.is_none() => is_whole |= !value.starts_with(b"-"),
+                b"UserBufs" if user_files.is_some() => {
+                    // A name may pretend to be one; then there is another.
+                    ends += 1;
+                    list = List::Buffers;
                 }
                 b"scm_fds" if scm_fds.is_none() => {
                     scm_fds = Some(decimal(value).ok_or(Malformed("scm_fds"))?);
@@ -105,6 +139,8 @@ impl FdInfo {
                 _ => {}
             }
         }
+        let places = u64::try_from(listed_files + empty_places).ok();
+        is_clear &= ends == 1 && places == user_files;
         Ok(Self {
             pos: pos.ok_or(Malformed("no pos line"))?,
             flags: flags.ok_or(Malformed("no flags line"))?,
@@ -115,6 +151,8 @@ impl FdInfo {
             listed_files,
             empty_places,
             registered,
+            is_whole,
+            names: is_clear.then_some(names),
             polling,
             scm_fds,
             watched,
@@ -218,6 +256,42 @@ mod tests {
         let ring = FdInfo::parse(text).unwrap();
         assert_eq!((ring.user_files, ring.listed_files, ring.empty_places), (Some(2), 1, 1));
         assert_eq!(ring.registered, []);
+    }
+
+    #[test]
+    fn what_needs_the_lock_shows_that_the_list_is_whole() {
+        for (text, is_whole) in [
+            ("SqThread:\t-1\nUserFiles:\t2\nUserBufs:\t0\n", false),
+            ("SqThread:\t-1\nUserFiles:\t2\nUserBufs:\t1\nPollList:\n", false),
+            ("SqThread:\t-1\nUserFiles:\t2\nUserBufs:\t1\n    0: <none>\n", true),
+            ("SqThread:\t-1\nUserFiles:\t2\nUserBufs:\t1\n    0: 0x7f1c2c000000/4096\n", true),
+            ("SqThread:\t4711\nUserFiles:\t2\nUserBufs:\t0\n", true),
+            ("UserFiles:\t2\nSqThread:\t4711\nUserBufs:\t0\n", false),
+        ] {
+            let ring = FdInfo::parse(format!("pos:\t0\nflags:\t02\n{text}").as_bytes()).unwrap();
+            assert_eq!(ring.is_whole, is_whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_told_where_each_is_a_line() {
+        for (files, names) in [
+            ("3\n    0: sda\n    1: <none>\n    2: TCP\nUserBufs:\t0\n", Some("sda\nTCP\n")),
+            ("1\n    0: a-name-that-is-longer-than-a-protocol\nUserBufs:\t0\n", Some("")),
+            ("0\nUserBufs:\t0\n", Some("")),
+            ("1\n    0: \nUserBufs:\t0\n", None),
+            ("1\n    0: a\n", None),
+            ("2\nUserBufs:\t0\n", None),
+            // "a\n    1: b"
+            ("2\n    0: a\n    1: b\n    1: TCP\nUserBufs:\t0\n", None),
+            // "a\n    1: b\nc", "a\n    1: b\nc:", and "a\n    1: b\nUserBufs:\t0"
+            ("2\n    0: a\n    1: b\nc\n    1: TCP\nUserBufs:\t0\n", None),
+            ("2\n    0: a\n    1: b\nc:\n    1: TCP\nUserBufs:\t0\n", None),
+            ("2\n    0: a\n    1: b\nUserBufs:\t0\n    1: TCP\nUserBufs:\t0\n", None),
+        ] {
+            let ring = FdInfo::parse(format!("pos:\t0\nflags:\t02\nUserFiles:\t{files}").as_bytes()).unwrap();
+            assert_eq!(ring.names.as_deref(), names.map(str::as_bytes), "{files}");
+        }
     }
 
     #[test]

@@ -69,10 +69,11 @@ impl<'a> Rings<'a> {
                 Err(_) => return Err(Untold::Unreadable),
             };
             let prints = kernel::prints();
-            let mut found = told(&info, prints);
+            let mut found = told(&info, prints, kernel::protocols);
             if matches!(found, Told::Not(Untold::EmptyOrInUse)) {
                 let all_or_nothing = kernel::prints_all_or_nothing();
-                found = told(&info, prints.map(|prints| kernel::Prints { all_or_nothing, ..prints }));
+                let prints = prints.map(|prints| kernel::Prints { all_or_nothing, ..prints });
+                found = told(&info, prints, kernel::protocols);
             }
             match found {
                 Told::Sockets(mut sockets) => {

@@ -46,6 +46,11 @@ pub(super) fn prints() -> Option<Prints> {
     })
 }
 
+/// `/proc/net/protocols`: one row for each kind of socket, in all namespaces. Read anew each time, as modules bring more.
+pub(super) fn protocols() -> Option<Vec<u8>> {
+    fs::read("/proc/self/net/protocols").ok()
+}
+
 /// Whether this kernel is seen to print nothing at all of an instance that is in use.
 pub(super) fn prints_all_or_nothing() -> bool {
     static SEEN: OnceLock<bool> = OnceLock::new();

@@ -1,10 +1,15 @@
 //! What the text about an io_uring(7) instance tells of the sockets registered with it, and what not. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::kernel::Prints;
 use crate::ids::Inode;
 use crate::proc::FdInfo;
+use crate::proc::text::{lines, words};
+
+/// Protocols that have sockets, but are not registered (drivers/isdn/mISDN/socket.c, net/caif/caif_socket.c).
+const UNREGISTERED: [&[u8]; 2] = [b"misdn", b"PF_CAIF"];
 
 /// What an instance tells.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +27,8 @@ pub enum Untold {
     InUse,
     /// That, or none of its places has a file, which Linux 6.13 to about 6.16 prints alike.
     EmptyOrInUse,
-    /// This kernel does not tell one socket from another there (until 6.12), or prints nothing at all (until 5.5).
+    /// It may name a socket, but this kernel does not tell one from another there (until 6.12), or prints nothing at all
+    /// (until 5.5).
     Kernel,
     /// It says nothing, and fdclose may have no instance of its own to find out what this kernel prints.
     Nothing,
@@ -39,6 +45,12 @@ impl Untold {
     #[must_use]
     pub const fn may_pass(self) -> bool {
         matches!(self, Self::InUse | Self::EmptyOrInUse | Self::Nothing)
+    }
+
+    /// Whether it may never be told.
+    #[must_use]
+    pub const fn may_last(self) -> bool {
+        !matches!(self, Self::InUse)
     }
 }
 
@@ -58,9 +70,15 @@ impl fmt::Display for Untold {
     }
 }
 
-/// What `info` tells, on a kernel that prints so; `None` if that is not known.
-pub(super) fn told(info: &FdInfo, prints: Option<Prints>) -> Told {
+/// What `info` tells, on a kernel that prints so; `None` if that is not known. `protocols` gives `/proc/net/protocols` as it
+/// is after that.
+pub(super) fn told(
+    info: &FdInfo,
+    prints: Option<Prints>,
+    protocols: impl FnOnce() -> Option<Vec<u8>>,
+) -> Told {
     let sockets = || Told::Sockets(info.registered.clone());
+    let names_no_socket = || protocols().is_some_and(|protocols| names_no_socket(info, &protocols));
     match info.user_files {
         None => Told::Not(match prints {
             None => Untold::Nothing,
@@ -72,18 +90,32 @@ pub(super) fn told(info: &FdInfo, prints: Option<Prints>) -> Told {
         // A list is whole, as it is written with the lock held.
         Some(_) if info.listed_files > 0 => match prints {
             Some(prints) if prints.inodes => sockets(),
-            Some(_) => Told::Not(Untold::Kernel),
             // One that it names shows that it does.
             None if !info.registered.is_empty() => sockets(),
+            // A file may be called as a socket is where there are paths.
+            _ if names_no_socket() => Told::Sockets(Vec::new()),
+            Some(_) => Told::Not(Untold::Kernel),
             None => Told::Not(Untold::Untried),
         },
         Some(_) if info.empty_places > 0 => sockets(),
         Some(_) => match prints {
             Some(prints) if prints.empty_places => Told::Not(Untold::InUse),
             Some(prints) if prints.all_or_nothing => sockets(),
+            _ if info.is_whole => sockets(),
             _ => Told::Not(Untold::EmptyOrInUse),
         },
     }
+}
+
+/// Whether none of the names that are listed can be that of a socket: it is empty, or its protocol's (`sock_alloc_file`,
+/// net/socket.c).
+fn names_no_socket(info: &FdInfo, protocols: &[u8]) -> bool {
+    let mut rows = lines(protocols).filter_map(|row| words(row).next());
+    if rows.next() != Some(b"protocol") {
+        return false;
+    }
+    let known: BTreeSet<_> = rows.chain(UNREGISTERED).collect();
+    info.names.as_ref().is_some_and(|names| lines(names).all(|name| !known.contains(name)))
 }
 
 #[cfg(test)]
@@ -105,8 +137,18 @@ mod tests {
         CQEs:\t1\n    0: user_data:7, res:0, flag:0\nSqThread:\t-1\nSqThreadCpu:\t-1\n";
     const TIMES: &str = "SqTotalTime:\t0\nSqWorkTime:\t0\n";
 
+    const PROTOCOLS: &str = "protocol  size sockets  memory press maxhdr  slab module     cl co\n\
+        UNIX-STREAM 1024     21      -1   NI       0   yes  kernel      y  n\n\
+        UNIX      1024      4      -1   NI       0   yes  kernel      y  n\n\
+        TCP       2304      1       0   no     192   yes  kernel      y  y\n";
+
+    fn with(parts: &[&str], prints: Option<Prints>, protocols: Option<&str>) -> Told {
+        let info = FdInfo::parse(parts.concat().as_bytes()).unwrap();
+        told(&info, prints, || protocols.map(|protocols| protocols.as_bytes().to_vec()))
+    }
+
     fn of(parts: &[&str], prints: Option<Prints>) -> Told {
-        told(&FdInfo::parse(parts.concat().as_bytes()).unwrap(), prints)
+        with(parts, prints, Some(PROTOCOLS))
     }
 
     fn sockets(inodes: &[u64]) -> Told {
@@ -138,9 +180,14 @@ mod tests {
                 ("UserFiles:\t2\n    0: <none>\n    1: <none>\n", sockets(&[])),
                 // In use. Before 5.10 the kernel waits for the lock.
                 ("UserFiles:\t3\n", Told::Not(Untold::InUse)),
-                // A file may be called that, on several lines.
-                ("UserFiles:\t1\n    0: socket:[4711]\n", Told::Not(Untold::Kernel)),
+                ("UserFiles:\t3\n    0: sda\n    1: <none>\n    2: [eventfd]\n", sockets(&[])),
+                ("UserFiles:\t2\n    0: sda\n    1: UNIX-STREAM\n", Told::Not(Untold::Kernel)),
+                ("UserFiles:\t2\n    0: sda\n    1: misdn\n", Told::Not(Untold::Kernel)),
+                // A file may be called that, or on several lines.
+                ("UserFiles:\t1\n    0: protocol\n", sockets(&[])),
+                ("UserFiles:\t1\n    0: socket:[4711]\n", sockets(&[])),
                 ("UserFiles:\t2\n    0: a\nUserBufs:\t0\n    1: TCP\n", Told::Not(Untold::Kernel)),
+                ("UserFiles:\t2\n    0: a\n    1: b\nc\n    1: TCP\n", Told::Not(Untold::Kernel)),
             ]
         };
         let poll = "UserBufs:\t1\n    0: 0x7f1c2c000000/4096\nPollList:\n  op=6, task_works=0\n";
@@ -153,7 +200,17 @@ mod tests {
         check(&[HEAD_5_14, QUEUES, TIMES], &poll, UNTIL_6_12, &rows());
     }
 
-    const TAIL: &str = "UserBufs:\t1\n    0: <none>\nPollList:\nCqOverflowList:\nNAPI:\tdisabled\n";
+    #[test]
+    fn names_say_nothing_where_it_is_not_known_which_are_sockets() {
+        for protocols in [None, Some(""), Some("TCP 1 2\nUNIX 3 4\n")] {
+            let files = "UserFiles:\t1\n    0: sda\nUserBufs:\t0\n";
+            for (prints, untold) in [(Some(UNTIL_6_12), Untold::Kernel), (None, Untold::Untried)] {
+                assert_eq!(with(&[HEAD, files], prints, protocols), Told::Not(untold), "{protocols:?}");
+            }
+        }
+    }
+
+    const TAIL: &str = "UserBufs:\t1\nPollList:\nCqOverflowList:\nNAPI:\tdisabled\n";
 
     #[test]
     fn since_6_13_sockets_are_told_by_inode() {
@@ -173,6 +230,13 @@ mod tests {
         let unclear = [(empty, Told::Not(Untold::EmptyOrInUse))];
         check(&[HEAD_5_14, QUEUES, TIMES], TAIL, UNTIL_6_16, &unclear);
         check(&[HEAD_5_14, QUEUES, TIMES], TAIL, SINCE, &[(empty, sockets(&[]))]);
+        // These are printed with the lock held.
+        let buffer = "UserBufs:\t2\n    0: <none>\n    1: 0x7f1c2c000000/4096\nPollList:\n";
+        let polled = QUEUES.replace("SqThread:\t-1", "SqThread:\t4711");
+        for prints in [Some(UNTIL_6_16), None] {
+            assert_eq!(of(&[HEAD_5_14, QUEUES, TIMES, empty, buffer], prints), sockets(&[]));
+            assert_eq!(of(&[HEAD_5_14, &polled, TIMES, empty, TAIL], prints), sockets(&[]));
+        }
         for prints in [UNTIL_6_16, SINCE] {
             assert_eq!(of(&[HEAD_5_14], Some(prints)), Told::Not(Untold::InUse));
         }
@@ -187,13 +251,18 @@ mod tests {
         assert_eq!(files("UserFiles:\t2\n    0: <none>\n    1: <none>\n"), sockets(&[]));
         assert_eq!(files("UserFiles:\t2\n    0: TCP\n    1: <none>\n"), Told::Not(Untold::Untried));
         assert_eq!(files("UserFiles:\t2\n    0: /a\n    1: socket:[7]\n"), sockets(&[7]));
+        // No socket, whichever is printed; in the second, places are left out.
+        assert_eq!(files("UserFiles:\t2\n    0: a\n    1: <none>\n"), sockets(&[]));
+        assert_eq!(files("UserFiles:\t2\n    0: /a\n"), Told::Not(Untold::Untried));
     }
 
     #[test]
     fn only_what_may_pass_is_worth_another_try() {
         use Untold::{EmptyOrInUse, InUse, Kernel, NotAsked, Nothing, Unreadable, Untried};
         for untold in [InUse, EmptyOrInUse, Nothing, Kernel, Untried, Unreadable, NotAsked] {
-            assert_eq!(untold.may_pass(), untold.to_string().contains("in use"), "{untold}");
+            let said = untold.to_string();
+            assert_eq!(untold.may_pass(), said.contains("in use"), "{untold}");
+            assert_eq!(untold.may_last(), !untold.may_pass() || said.contains(", or "), "{untold}");
         }
     }
 }
