@@ -13,13 +13,16 @@ use crate::plan::{Plan, ProcessPlan};
 use crate::proc::Procfs;
 use crate::progress;
 use crate::report::{
-    ActionReport, ConnectionFate, Outcome, ProcessReport, TargetReport, Text, WaitEnd, WaiterReport,
+    ActionReport, ConnectionFate, Outcome, ProcessReport, Summary, TargetReport, Text, WaitEnd, WaiterReport,
 };
 use crate::survey::{Diags, Match, Survey};
 use crate::trace;
 use crate::verify;
 
 mod still_idle;
+
+/// Of no more targets is a second report kept, for when nobody comes back from the look at them: of 10,000, that took 5 ms.
+const MOST_KEPT: usize = 1000;
 
 /// The report on a plan that is not carried out: because it is a dry run, or because nothing in it may be done.
 #[must_use]
@@ -118,15 +121,17 @@ pub fn finish(procfs: &Procfs, survey: &mut Survey, plan: &Plan, method: Method,
     ActionReport::new(method, false, in_order(targets), processes)
 }
 
-/// The report on what was done for when [`finish`] does not come back.
+/// The report on what was done for when [`finish`] does not come back; without the targets where they are many.
 #[must_use]
 pub fn unfinished(method: Method, acts: &Acts) -> ActionReport {
-    let mut targets = acts.targets.clone();
+    let summary = Summary::of(acts.targets.iter().map(|(_, target)| target.outcome));
+    let mut targets = if acts.targets.len() > MOST_KEPT { Vec::new() } else { acts.targets.clone() };
     let looked_at = |target: &&mut TargetReport| target.outcome == Outcome::Done && target.kind == Kind::Tcp;
     for target in targets.iter_mut().map(|(_, target)| target).filter(looked_at) {
         target.connection = ConnectionFate::Unknown;
     }
-    ActionReport::new(method, false, in_order(targets), acts.processes.clone())
+    let report = ActionReport::new(method, false, in_order(targets), acts.processes.clone());
+    ActionReport { summary, ..report }
 }
 
 /// Looks up again what was a connection, process by process.

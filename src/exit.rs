@@ -61,8 +61,7 @@ impl Exit {
     /// The status of a whole action.
     #[must_use]
     pub fn of_action(report: &ActionReport) -> Self {
-        let outcomes = report.targets.iter().map(|target| target.outcome);
-        Self::of_outcomes(Summary::of(outcomes), report.processes.iter().all(|process| process.restored))
+        Self::of_outcomes(report.summary, report.processes.iter().all(|process| process.restored))
     }
 
     /// This status, if everything that was named was seen: else a part of the task was not done, whatever became of the

@@ -78,10 +78,10 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     let Action { method, output, .. } = action;
     let bar = (!output.quiet).then(Bar::default);
-    let acted = OnceLock::new();
+    let acted = OnceLock::<ActionReport>::new();
     let on_hang = |pid, _: Option<&ActionReport>| {
         bar.iter().for_each(Bar::erase);
-        if let Some(report) = acted.get() {
+        if let Some(report) = acted.get().filter(|report| !report.targets.is_empty()) {
             // What can't be written here is told in few words with the hang.
             let _ = tell(terminal, *output, verbose, report);
         }
@@ -190,8 +190,10 @@ fn act(
     let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
     let acts = apply::act(procfs, &mut survey, &plan, method, limits, true);
     let is_whole = acts.is_whole();
-    let unfinished = ActionReport { explanation: explanation.clone(), ..apply::unfinished(method, &acts) };
-    acted.get_or_init(|| unfinished);
+    acted.get_or_init(|| ActionReport {
+        explanation: explanation.clone(),
+        ..apply::unfinished(method, &acts)
+    });
     let done = Done { survey, plan, acts, explanation };
     // Here, somebody watches over what is asked of the kernel.
     Ok(if is_whole {

@@ -148,7 +148,7 @@ fn write_sum(
 #[must_use]
 pub fn brief(report: &ActionReport) -> String {
     let (verb, done) = verb(report);
-    format!("{verb} {} of {}", Count(done), Count(report.targets.len()))
+    format!("{verb} {} of {}", Count(done), Count(report.summary.matched))
 }
 
 /// How many sockets these are: one that several descriptors refer to, of whatever process, counts once.
