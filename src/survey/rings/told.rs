@@ -115,7 +115,9 @@ fn names_no_socket(info: &FdInfo, protocols: &[u8]) -> bool {
         return false;
     }
     let known: BTreeSet<_> = rows.chain(UNREGISTERED).collect();
-    info.names.as_ref().is_some_and(|names| lines(names).all(|name| !known.contains(name)))
+    // A path that names a socket: what is known of this kernel is wrong.
+    info.registered.is_empty()
+        && info.names.as_ref().is_some_and(|names| lines(names).all(|name| !known.contains(name)))
 }
 
 #[cfg(test)]
@@ -185,7 +187,7 @@ mod tests {
                 ("UserFiles:\t2\n    0: sda\n    1: misdn\n", Told::Not(Untold::Kernel)),
                 // A file may be called that, or on several lines.
                 ("UserFiles:\t1\n    0: protocol\n", sockets(&[])),
-                ("UserFiles:\t1\n    0: socket:[4711]\n", sockets(&[])),
+                ("UserFiles:\t1\n    0: socket:[4711]\n", Told::Not(Untold::Kernel)),
                 ("UserFiles:\t2\n    0: a\nUserBufs:\t0\n    1: TCP\n", Told::Not(Untold::Kernel)),
                 ("UserFiles:\t2\n    0: a\n    1: b\nc\n    1: TCP\n", Told::Not(Untold::Kernel)),
             ]
