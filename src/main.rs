@@ -101,8 +101,9 @@ fn give_up(terminal: &Terminal, pid: Pid, acted: Option<&ActionReport>) {
     let (acted_on, hint) = match acted {
         Some(report) => (
             format!(
-                "what was selected has been acted on all the same ({}), and only what became of connections can't be told",
-                result::brief(report)
+                "what was selected has been acted on all the same ({}); {}what became of connections is not reported",
+                result::brief(report),
+                if report.targets.is_empty() { "which not, and " } else { "" }
             ),
             format!(
                 "do not repeat it: a number that was freed may mean another file by now; a thread of {pid}, or of a process \
