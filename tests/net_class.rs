@@ -131,8 +131,7 @@ fn a_look_and_a_close_leave_the_others_in_their_class() {
     wait_until("its end", || evidence::link(victim.pid(), to_close.parse().expect("a number")).is_none());
     assert_eq!(class(port), CLASS, "after the rest");
 
-    // What ends has no use for a class: no need to stop the process for it.
+    // A number may refer to another connection by then: that shows only on the copy. In a stop, it can be compared before.
     let run = fdclose(&["--pid", &pid, "--fd", &fd, "--method", "shutdown", "--json"]).exits(0).json();
-    let stopped = run["processes"].as_array().expect("a list");
-    assert_eq!(stopped.is_empty(), !is_before(5, 6), "{run:#}");
+    assert_eq!(run["processes"].as_array().expect("a list").len(), 1, "it was not stopped: {run:#}");
 }

@@ -24,7 +24,7 @@ use crate::proc::{FdTarget, Procfs};
 /// Does `job`.
 pub(super) fn shutdown(procfs: &Procfs, job: &Job<'_>, conduct: Conduct) -> Operation {
     let mut operation = Operation::new(job.items.len());
-    let copies = Copies::to_end(job.process).filter(Copies::are_to_be_had);
+    let copies = Copies::of(job.process).filter(Copies::are_to_be_had);
     let Some(copies) = copies else {
         host::fall_back(Fallback::ShutdownInTarget);
         return close::perform(Act::Shutdown, procfs, job, conduct);

@@ -104,10 +104,10 @@ impl Own {
             (None, None) => true,
             (Some(own), Some(theirs)) if own == theirs => true,
             (Some(own), Some(theirs)) => {
-                // A socket from the root of net_prio still belongs to a group of version 2 on Linux before 5.15, and
-                // would not any more (`sock_cgroup_set_prioidx`).
-                let would_leave_v2 = *controller == NET_PRIO && is_root(theirs) && !is_root(own);
-                !would_leave_v2
+                // A socket keeps the number of its group of net_prio, which another group may get one day: only that of
+                // the root stays.
+                let may_change = *controller == NET_PRIO && !is_root(own);
+                !may_change
                     && mounts.iter().filter(|mount| mount.controller == *controller).any(|mount| {
                         mount.class_in(own).is_some_and(|class| mount.class_in(theirs) == Some(class))
                     })
@@ -230,7 +230,7 @@ mod tests {
         assert!(same("/", "net_cls", "/", "/a") && same("/", "net_cls", "/a", "/"));
         assert!(!same("/", "net_cls", "/", "/b") && !same("/", "net_cls", "/b", "/a"));
         assert!(same("/", "net_cls,net_prio", "/", "/a"));
-        assert!(!same("/", "net_cls,net_prio", "/a", "/"), "it would leave its group of version 2");
+        assert!(!same("/", "net_cls,net_prio", "/a", "/"), "the number of a group");
         // A part of the hierarchy, and a namespace of groups.
         assert!(same("/docker", "net_cls", "/docker", "/docker/a"));
         for unseen in ["/other", "/docker/../a", "/docker/gone", "/.."] {

@@ -58,12 +58,6 @@ impl Copies {
         Self::open(process).ok()
     }
 
-    /// As [`Self::of`], for connections that are to be ended for all who hold them: their class does not matter any more.
-    #[must_use]
-    pub fn to_end(process: &Process) -> Option<Self> {
-        pidfd(process).ok().map(|(pidfd, _)| Self { pidfd })
-    }
-
     /// As [`Self::of`], with the reason why not.
     ///
     /// # Errors
