@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use common::kernel::is_before;
+use common::kernel::{is_before, runs_before};
 use common::{Need, Run, Victim, evidence, fdclose, fdclose_denied, lacks, outcome, wait_until};
 
 /// `include/net/tcp_states.h`
@@ -65,6 +65,11 @@ impl Held {
     }
 }
 
+/// Whether descriptors are copied from main threads alone.
+fn without_threads() -> bool {
+    is_before(6, 9) || runs_before(6, 9)
+}
+
 #[test]
 fn shutdown_ends_it() {
     for kernel in KERNELS {
@@ -102,7 +107,7 @@ fn reset_ends_it() {
         let document = run.json();
         assert_eq!(outcome(&document, held.fd)["outcome"], "done", "{run:#?}");
         assert_eq!(held.state(), None, "{run:#?}");
-        if !is_before(6, 9) {
+        if !without_threads() {
             assert_eq!(outcome(&document, held.fd)["number_by"], way, "{run:#?}");
         }
     }
@@ -117,7 +122,7 @@ fn keepalive_is_switched_on_or_refused_with_the_reason() {
     let run = held.run(&BEFORE, &["keepalive", "--idle", "100s"]).exits(2);
     run.one_error().says(&["the main thread of the process has ended", "(PIDFD_THREAD, Linux 6.9)"]);
     assert_eq!(held.timer(), "00");
-    if is_before(6, 9) {
+    if without_threads() {
         return;
     }
     held.run(&[], &["keepalive", "--idle", "100s"]).exits(0);
@@ -144,7 +149,7 @@ fn it_is_listed_where_sock_diag_is_not_to_be_had() {
     assert_eq!((&without["state"], &without["idle_ms"]), (&"ESTAB".into(), &serde_json::Value::Null));
     let idle_for = ["list", "--pid", &pid, "--idle-for", "10ms", "--json"];
     fdclose_denied("netlink", &[&BEFORE[..], &idle_for].concat()).exits(1).says(&["1 connection left out"]);
-    if is_before(6, 9) {
+    if without_threads() {
         return;
     }
     assert!(row(list(&[]))["idle_ms"].as_u64() >= Some(50));
