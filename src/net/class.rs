@@ -18,6 +18,7 @@ use ::procfs::process::MountInfo;
 
 use crate::ids::Tid;
 use crate::proc::Process;
+use crate::proc::text::lines;
 
 /// fdclose's own groups are read again after this time: a hierarchy may be mounted, or fdclose be moved, while it watches.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ const NET_PRIO: &str = "net_prio";
 struct Groups(Vec<Vec<u8>>);
 
 /// Those of fdclose, and where their hierarchies are mounted. These are only looked for where they are needed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Own {
     groups: Groups,
     mounts: Option<Vec<Mount>>,
@@ -54,13 +55,8 @@ struct Mount {
 impl Groups {
     /// Reads `5:net_cls,net_prio:/a/group`, a line for each hierarchy.
     fn parse(text: &[u8]) -> Self {
-        let lines = text.split(|byte| *byte == b'\n');
-        Self(
-            lines
-                .filter(|line| CONTROLLERS.iter().any(|(name, _)| has(line, name)))
-                .map(<[u8]>::to_vec)
-                .collect(),
-        )
+        let gives_class = |line: &&[u8]| CONTROLLERS.iter().any(|(name, _)| has(line, name));
+        Self(lines(text).filter(gives_class).map(<[u8]>::to_vec).collect())
     }
 
     /// Whether there is no such hierarchy.
@@ -152,8 +148,7 @@ impl Mount {
 /// Where the hierarchies are mounted; none if that can't be read.
 fn mounts() -> Vec<Mount> {
     let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-    lines.flat_map(Mount::of_line).collect()
+    lines(&text).filter_map(|line| std::str::from_utf8(line).ok()).flat_map(Mount::of_line).collect()
 }
 
 /// Whether a copy of a socket of the thread `tid` would be in another class than that is. What can't be read is taken to
