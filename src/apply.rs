@@ -38,14 +38,14 @@ pub fn preview(survey: &Survey, plan: &Plan, method: Method, dry_run: bool) -> A
 pub struct Acts {
     targets: Vec<(usize, TargetReport)>,
     processes: Vec<ProcessReport>,
-    is_whole: bool,
+    leaves_traced: bool,
 }
 
 impl Acts {
-    /// Whether nothing got in the way, and nothing is left that is traced until the thread ends that has acted.
+    /// Whether something is left that is traced until the thread ends that has acted.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
+    pub fn leaves_traced(&self) -> bool {
+        self.leaves_traced
     }
 }
 
@@ -75,7 +75,7 @@ pub fn act(
 ) -> Acts {
     let mut diags = mem::take(&mut survey.diags);
     let mut targets: Vec<(usize, TargetReport)> = refusals(survey, plan).collect();
-    let (mut processes, mut is_whole) = (Vec::new(), true);
+    let mut processes = Vec::new();
     progress::begin(plan.len());
     for (index, share) in plan.processes.iter().enumerate() {
         let Some(subject) = survey.subjects.get(share.subject) else { continue };
@@ -99,17 +99,15 @@ pub fn act(
         progress::begin_part();
         let operation = method::run(method, procfs, &job, conduct);
         progress::reached(items.len());
-        is_whole &= operation.error.is_none() && operation.restored;
         targets.extend(outcomes(survey, &share, method, &operation));
         if operation.stops > 0 || !operation.restored {
             processes.push(process_report(subject.process.pid(), &subject.comm, &operation));
         }
     }
     survey.diags = diags;
-    // Also where all went well: a process that stopped sharing the descriptor table, or a leader that has ended, is let
-    // go by nothing else.
-    is_whole &= !trace::leaves_traced();
-    Acts { targets, processes, is_whole }
+    // After an error, but also where all went well: a process that stopped sharing the descriptor table, or a leader that
+    // has ended, is let go by nothing else.
+    Acts { targets, processes, leaves_traced: trace::leaves_traced() }
 }
 
 /// Looks at what was done, and reports it. Only when all is: a connection ends with its last holder, which may be in

@@ -35,8 +35,7 @@ enum Stage {
     Preview(ActionReport, Named),
     /// It is done, and was looked at.
     Done(ActionReport, Named),
-    /// Something got in the way, or is left traced. It is to be looked at once the end of the thread has let go of what is
-    /// still traced.
+    /// Something is left traced. It is to be looked at once the end of the thread has let go of that.
     Cut(Box<Done>, Named),
 }
 
@@ -189,17 +188,17 @@ fn act(
     Held::hold().context("can't hold signals back")?.to_the_end();
     let limits = method::Conduct { max_pause: conduct.max_pause, timeout: conduct.timeout };
     let acts = apply::act(procfs, &mut survey, &plan, method, limits, true);
-    let is_whole = acts.is_whole();
+    let leaves_traced = acts.leaves_traced();
     acted.get_or_init(|| ActionReport {
         explanation: explanation.clone(),
         ..apply::unfinished(method, &acts)
     });
     let done = Done { survey, plan, acts, explanation };
     // Here, somebody watches over what is asked of the kernel.
-    Ok(if is_whole {
-        Stage::Done(done.report(procfs, method), named)
-    } else {
+    Ok(if leaves_traced {
         Stage::Cut(Box::new(done), named)
+    } else {
+        Stage::Done(done.report(procfs, method), named)
     })
 }
 
